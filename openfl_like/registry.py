@@ -32,6 +32,9 @@ BUILTIN: dict[str, dict[str, str]] = {
         "scaffold": "openfl_like.frameworks.algorithms.scaffold:Scaffold",
         "feddyn": "openfl_like.frameworks.algorithms.feddyn:FedDyn",
         "fednova": "openfl_like.frameworks.algorithms.fednova:FedNova",
+        "per_fedavg": "openfl_like.frameworks.algorithms.per_fedavg:PerFedAvg",
+        "mimelite": "openfl_like.frameworks.algorithms.mime:MimeLite",
+        "mime": "openfl_like.frameworks.algorithms.mime:Mime",
     },
     "server_algorithm": {
         "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",

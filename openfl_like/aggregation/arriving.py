@@ -158,7 +158,7 @@ class ArrivingModel:
         self._ready: deque[int] = deque()
         self._open: _Open | None = None
         self._busy = 0
-        self._dropped = not 1 <= len(self._names) <= MOST_SITES or bool(recipe.slots) or recipe.steps
+        self._dropped = not 1 <= len(self._names) <= MOST_SITES or recipe.needs_base or bool(recipe.slots)
 
     @property
     def dropped(self) -> bool:

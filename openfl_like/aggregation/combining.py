@@ -54,12 +54,14 @@ class Sources:
         base: The global model that they started from; None: there is none, or nobody asks for it.
         state: What the version before has left; None: every element begins with zero.
         slots: Names of what is kept: first the rule's, then the server optimizer's.
+        apart: Tensors that have a rule of their own.
     """
 
     updates: Sequence[ModelReader]
     base: TensorFile | None = None
     state: TensorFile | None = None
     slots: tuple[str, ...] = ()
+    apart: frozenset[str] = frozenset()
 
     def told(self, name: str) -> Vector:
         """Return the number that each update has in a tensor of the algorithm's own, float64 [K].
@@ -116,6 +118,11 @@ class View:
             return np.zeros(stop - start)
         row = self._sources.base.flat(spec.name)[start:stop]
         return (row.view(np.uint8) != 0 if spec.dtype == "BOOL" else row).astype(np.float64)
+
+    def as_it_was(self, portion: "Portion") -> Array:
+        """Give elements of the global model as they are."""
+        assert self._sources.base is not None  # noqa: S101 - who has such tensors has asked for it
+        return self._sources.base.flat(portion.spec.name)[portion.start : portion.stop]
 
     def state(self, spec: TensorSpec, start: int, stop: int) -> Vector:
         """Give what is kept for these elements, float64 [S, n] of its own; zeros where nothing is kept."""

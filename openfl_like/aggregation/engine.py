@@ -2,11 +2,10 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +30,8 @@ from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, 
 from openfl_like.aggregation.server_optimizers import ServerOptimizer
 from openfl_like.aggregation.spans import Executor, Spans, inline
 from openfl_like.aggregation.steps import Blockwise, Contributors, Linear, Step, Vector
+from openfl_like.aggregation.storing import store
+from openfl_like.aggregation.tensor_rules import Own, Stay, TensorChoice, choices_for, combiners_for
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.chunked import STRETCH_BYTES, ChunkedWriter, Piece
 from openfl_like.tensors.container import TensorFile, TensorWriter
@@ -72,6 +73,7 @@ class Recipe:
         rule: How they are combined.
         optimizer: How far the model goes; None: the whole way.
         algorithm: What is done with what sites send beside the model; None: it is combined like the model.
+        choices: Rules for some tensors only.
         begin: Gives the rule's first step, whatever kind of rule it is.
         rule_slots: Names of what the rule keeps between rounds, as they are in the state file.
         slots: Names of all that is kept between rounds: first the rule's.
@@ -81,6 +83,7 @@ class Recipe:
     rule: AggregationRule
     optimizer: ServerOptimizer | None = None
     algorithm: ServerAlgorithm | None = None
+    choices: tuple[TensorChoice, ...] = ()
     begin: Callable[[Contributors], Step] = field(init=False, repr=False, compare=False)
     rule_slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
     slots: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -91,6 +94,11 @@ class Recipe:
         """Whether what the rule made is not all: somebody steps from the model before towards it."""
         return self.optimizer is not None or self.algorithm is not None
 
+    def own(self, schema: Schema, given: Contributors) -> dict[str, Own]:
+        """Return what is done with each tensor that has a rule of its own; raises as `aggregate_files` does."""
+        steps = [Stay() if each.rule is None else _made_at_once(each.rule, given) for each in self.choices]
+        return choices_for(schema, self.choices, steps)
+
     def __post_init__(self) -> None:
         """Find out once what kind of rule it is: asking a value for its protocol costs more than a small round."""
         rule_slots = tuple(f"rule.{slot}" for slot in self.rule.slots) if isinstance(self.rule, PassRule) else ()
@@ -100,7 +108,7 @@ class Recipe:
             "begin": _first_step(self.rule),
             "rule_slots": rule_slots,
             "slots": (*rule_slots, *kept),
-            "needs_base": self.steps or isinstance(self.rule, GramRule | PassRule),
+            "needs_base": self.steps or bool(self.choices) or isinstance(self.rule, GramRule | PassRule),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
@@ -203,7 +211,8 @@ def aggregate_files(
     with ExitStack() as stack:
         files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
-        sources = _sources(recipe, files, start, stack)
+        own = recipe.own(files[0].schema, contributors)
+        sources = _sources(recipe, files, start, stack, frozenset(own))
         step = recipe.begin(contributors)
         while not isinstance(step, Linear | Blockwise):
             step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
@@ -211,10 +220,12 @@ def aggregate_files(
         weighed = step
         if recipe.algorithm is not None and recipe.algorithm.averages and isinstance(step, Linear):
             weighed = mixed(recipe.algorithm.weigh(step.factors, sources.told, contributors))
-        return _write(Making(recipe, weighed, sources, contributors, sizes, step), out, executor)
+        return _write(Making(recipe, weighed, sources, contributors, sizes, step, own), out, executor)
 
 
-def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack) -> Sources:
+def _sources(
+    recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: ExitStack, apart: frozenset[str]
+) -> Sources:
     if not recipe.needs_base:
         return Sources(files)
     if start.model is None:
@@ -228,7 +239,7 @@ def _sources(recipe: Recipe, files: Sequence[ModelReader], start: Start, stack: 
         difference = compare(_state_schema(base.schema, recipe.slots), state.schema)
         if difference:
             raise UpdateRefusedError(f"the state of the version before is not this plan's: {difference}")
-    return Sources(files, base, state, recipe.slots)
+    return Sources(files, base, state, recipe.slots, apart)
 
 
 def _state_schema(schema: Schema, slots: Sequence[str]) -> Schema:
@@ -246,6 +257,14 @@ def _first_step(rule: AggregationRule) -> Callable[[Contributors], Step]:
     """Say how a rule is asked for its first step; one that takes blocks is tried with a small one before."""
     begin = _begin_of(rule)
     return _after_trial(rule, begin) if isinstance(rule, BlockRule) else begin
+
+
+def _made_at_once(rule: BlockRule | LinearRule, given: Contributors) -> Linear | Blockwise:
+    step = _first_step(rule)(given)
+    if not isinstance(step, Linear | Blockwise):
+        raise UpdateRefusedError("a rule for some tensors has to see whole updates")
+    check_factors(step, len(given.names))
+    return step
 
 
 def _begin_of(rule: AggregationRule) -> Callable[[Contributors], Step]:
@@ -310,6 +329,7 @@ class Making:
         sizes: How much is looked at at once.
         unweighed: What its rule said, if an algorithm has changed the factors since: tensors that nobody steps are made
             so. None: it is the same.
+        own: What is done with tensors that have a rule of their own.
     """
 
     recipe: Recipe
@@ -318,6 +338,7 @@ class Making:
     contributors: Contributors
     sizes: BlockSizes
     unweighed: Linear | Blockwise | None = None
+    own: Mapping[str, Own] = field(default_factory=dict)
 
     @property
     def schema(self) -> Schema:
@@ -358,6 +379,7 @@ class SpanWorker:
     view: View = field(init=False)
     combiner: Combiner = field(init=False)
     averaging: Combiner = field(init=False)
+    own: dict[str, Combiner] = field(init=False)
     span: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
 
     def __post_init__(self) -> None:
@@ -367,6 +389,7 @@ class SpanWorker:
         self.combiner = self.averaging = combiner_for(making.step, count, most)
         if making.unweighed is not None and making.unweighed is not making.step:
             self.averaging = combiner_for(making.unweighed, count, most)
+        self.own = combiners_for(making.own, count, most)
 
     def work(self, writer: ChunkedWriter, spans: Spans) -> None:
         """Compute spans until none is left."""
@@ -387,20 +410,27 @@ class SpanWorker:
         writer.put(index, self.span)
 
     def _fill(self, piece: Piece, target: Array) -> None:
-        for start in range(piece.start, piece.stop, self.combiner.width):
-            portion = Portion(piece.spec, start, min(start + self.combiner.width, piece.stop))
+        width, stays = self._combiner(piece.spec).width, self._stays(piece.spec)
+        for start in range(piece.start, piece.stop, width):
+            portion = Portion(piece.spec, start, min(start + width, piece.stop))
             made, block = self._made(portion), target[start - piece.start : portion.stop - piece.start]
-            _store(portion.spec, made, block)
-            if portion.spec.numpy_dtype.itemsize == WIDEST and made.dtype == np.float64:
+            store(portion.spec, made, block)
+            if portion.spec.numpy_dtype.itemsize == WIDEST and made.dtype == np.float64 and not stays:
                 keep_alike(self.view.rows(portion.spec, portion.start, portion.stop), made, block)
+
+    def _combiner(self, spec: TensorSpec) -> Combiner:
+        usual = self.combiner if is_stepped(spec) else self.averaging
+        return self.own.get(spec.name, usual) if self.own else usual
+
+    def _stays(self, spec: TensorSpec) -> bool:
+        return isinstance(self.making.own.get(spec.name), Stay)
 
     def _made(self, portion: Portion) -> Array:
         recipe, kept = self.making.recipe, _NOTHING
         if recipe.slots:
             kept = self.view.state(portion.spec, portion.start, portion.stop)
-        combiner = self.combiner if is_stepped(portion.spec) else self.averaging
-        made = combiner.combine(self.view, portion, kept[: len(recipe.rule_slots)])
-        if recipe.steps and is_stepped(portion.spec):
+        made = self._combiner(portion.spec).combine(self.view, portion, kept[: len(recipe.rule_slots)])
+        if recipe.steps and is_stepped(portion.spec) and not self._stays(portion.spec):
             made = self._stepped(portion, made.astype(np.float64, copy=False), kept[len(recipe.rule_slots) :])
         elif recipe.algorithm is not None and portion.spec.is_float and portion.spec.name.startswith(ALGORITHM):
             base = self.view.base(portion.spec, portion.start, portion.stop)
@@ -423,31 +453,6 @@ class SpanWorker:
             return target
         check_vector(made, base.size, whose)
         return made
-
-
-def _store(spec: TensorSpec, values: Array, target: Array) -> None:
-    if spec.is_float or values.dtype == target.dtype:
-        np.copyto(target, values, casting="unsafe")
-        _check_finite(spec, target)
-        return
-    _check_finite(spec, values)
-    if spec.dtype == "BOOL":
-        np.greater_equal(values, 0.5, out=target)
-        return
-    low, high = _integer_bounds(spec.numpy_dtype)
-    np.copyto(target, np.clip(np.rint(values), low, high), casting="unsafe")
-
-
-def _integer_bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """The smallest and largest float64 that the dtype can hold; 2**63 - 1 itself would round up out of it."""
-    info = np.iinfo(dtype)
-    high = float(info.max)
-    return float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0.0))
-
-
-def _check_finite(spec: TensorSpec, block: Array) -> None:
-    if block.dtype.kind not in "iub" and not all_finite(block):
-        raise UpdateRefusedError(f"the combined tensor '{spec.name}' holds a value that is not finite")
 
 
 def _check_schemas(ordered: Sequence[UpdateFile], files: Sequence[ModelReader]) -> None:

@@ -61,7 +61,7 @@ def run_pass(
     stretches = [
         (spec, start, min(start + stretch, spec.size))
         for spec in sources.updates[0].schema
-        if is_looked_at(spec)
+        if is_looked_at(spec) and spec.name not in sources.apart
         for start in range(0, spec.size, stretch)
     ]
     if not stretches:  # a model of whole numbers: what a pass gives for nothing is the sum of nothing

@@ -14,6 +14,7 @@ from openfl_like.data.made_sites import make_sites
 from openfl_like.data.shard import build_shard
 from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UsageError
+from openfl_like.frameworks.algorithms.personal import PersonalTensors
 from openfl_like.frameworks.algorithms.session import build_session
 from openfl_like.frameworks.formats.files import NEEDS_RUNNER, read_model, write_model
 from openfl_like.frameworks.perform import Performer
@@ -133,7 +134,12 @@ def prepare_given_models(models: Mapping[str, Path], plan: Plan, workspace: Path
 def _first_shared(plan: Plan, workspace: Path, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     with ModuleScope(workspace).active():
         session = build_session(plan.algorithm)
-        return {} if session is None else session.initial(without_optimizer(tensors))
+        if session is None:
+            return {}
+        personal = PersonalTensors(plan.aggregation.rules)
+        personal.look_at(tensors)
+        own = without_optimizer(tensors)
+        return session.initial({name: array for name, array in own.items() if name not in personal.names})
 
 
 def _read(source: Path, plan: Plan, workspace: Path) -> dict[str, np.ndarray]:

@@ -19,7 +19,6 @@ from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, stop_reason
 from openfl_like.federation.task import Phase
-from openfl_like.plan.schema import NO_ALGORITHM
 
 ADMISSION_TIMER = "admission"
 
@@ -71,7 +70,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
     version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     state.versions = (*state.versions, version)
-    if not context.roster.everybody or context.plan.algorithm.template != NO_ALGORITHM:
+    if not context.roster.everybody or context.plan.keeps_at_sites:
         state.counted |= dict.fromkeys(current.trained, current.number)
     _keep_state(context, current)
     context.emit(PublishVersion(version))

@@ -97,6 +97,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     plan, phase = context.plan, state.phase
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
     calls = context.calls(name, phase)
+    evaluates = phase is Phase.EVALUATE  # the round's model, with what the site has of its own since it trained it
     assignment = Assignment(
         round=state.number,
         phase=phase,
@@ -105,7 +106,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         model=state.model,
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
-        continues=context.state.counted.get(name, 0),
+        continues=state.number if evaluates and name in state.trained else context.state.counted.get(name, 0),
     )
     context.emit(SendAssignment(assignment))
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))

@@ -1,7 +1,7 @@
 """A JAX model as the training loop sees it: pure functions over named arrays."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import jax
 import numpy as np
@@ -91,6 +91,13 @@ class JaxModel:
         self._steps += 1
         (loss, outputs), gradients = self._slopes(self._trained(), self._fixed(), key, *self._batch(samples, targets))
         return Observation(float(loss), np.asarray(outputs, np.float64), targets), gradients
+
+    def gradients_at(self, weights: Tensors, samples: np.ndarray, targets: np.ndarray) -> Tensors:
+        """See `model.GradientsAnywhere`; it draws what the last batch drew."""
+        key = jax.random.fold_in(self._key, max(0, self._steps - 1))
+        trained = {**self._trained(), **weights}
+        _, gradients = self._slopes(trained, self._fixed(), key, *self._batch(samples, targets))
+        return cast("Tensors", gradients)
 
     def apply(self, gradients: Tensors) -> None:
         """Have the optimizer step."""

@@ -48,6 +48,18 @@ class KerasNetwork:
             gradients = found if self.plain else self._comparable(found)
         return Observation(float(loss), np.asarray(outputs, np.float64), targets), gradients
 
+    def gradients_at(self, weights: Tensors, samples: np.ndarray, targets: np.ndarray) -> Tensors:
+        """See `model.GradientsAnywhere`; the states of the model's generators are variables of it."""
+        own = dict(zip(self._names, self._model.trainable_variables, strict=True))
+        before = [(variable, tf.identity(variable.value)) for variable in self._model.variables]
+        try:
+            for name, value in weights.items():
+                own[name].assign(value)
+            return self.loss_and_gradients(samples, targets)[1]
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+
     def apply(self, gradients: Tensors) -> None:
         """Have the optimizer step."""
         if "apply" not in self._functions:

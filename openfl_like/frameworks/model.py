@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
@@ -52,4 +52,16 @@ class Model(Protocol):
 
     def to_tensors(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
         """Return copies of arrays as tensors with the same bits, where the weights are."""
+        ...
+
+
+@runtime_checkable
+class GradientsAnywhere(Protocol):
+    """A `Model` that gives gradients at weights that are not its own; only some algorithms ask for them."""
+
+    def gradients_at(self, weights: Tensors, samples: Tensor, targets: Tensor) -> Tensors:
+        """Return the gradient of the mean loss of a batch at these weights, as far as they have one.
+
+        Nothing is left of it: weights, running statistics, generators and gradients are what they were.
+        """
         ...

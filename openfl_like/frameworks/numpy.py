@@ -97,7 +97,7 @@ class NumpyModel:
     Args:
         look: Gives what is made of a batch, and the gradient by name.
         step: Takes a step along a gradient.
-        weights: Gives all arrays; those without a gradient are not trained.
+        weights: Gives all arrays, the model's own; those without a gradient are not trained.
     """
 
     def __init__(
@@ -111,6 +111,18 @@ class NumpyModel:
     def loss_and_gradients(self, samples: np.ndarray, targets: np.ndarray) -> tuple[Observation, AnyTensors]:
         """See `model.Model`; samples ``[n, *sample_shape]``, targets ``[n, *target_shape]``."""
         return self._look(samples, targets)
+
+    def gradients_at(self, weights: AnyTensors, samples: np.ndarray, targets: np.ndarray) -> AnyTensors:
+        """See `model.GradientsAnywhere`; the arrays that ``weights`` gives are overwritten for a while."""
+        own = self._weights()
+        before = {name: np.array(own[name]) for name in weights}
+        try:
+            for name, value in weights.items():
+                np.copyto(own[name], value)
+            return {name: np.array(slope) for name, slope in self._look(samples, targets)[1].items()}
+        finally:
+            for name, value in before.items():
+                np.copyto(own[name], value)
 
     def apply(self, gradients: AnyTensors) -> None:
         """Take a step."""

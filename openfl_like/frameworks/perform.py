@@ -27,8 +27,10 @@ from openfl_like.federation.failure import MAX_NAME, FailedTaskError, Failure, F
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
-from openfl_like.frameworks.algorithms.session import LocalSession, Opening, build_session
+from openfl_like.frameworks.algorithms.personal import PersonalTensors
+from openfl_like.frameworks.algorithms.session import Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.contract import check_members
 from openfl_like.frameworks.reported import read_metrics, read_samples
 from openfl_like.frameworks.runner import (
     DataLoader,
@@ -108,6 +110,7 @@ class Performer:
         self._fitting: set[tuple[str, tuple[str, ...]]] = set()
         self._rounds = plan.aggregator.settings.rounds
         self._state = SiteState(state)
+        self._personal = PersonalTensors(plan.aggregation.rules)
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
@@ -167,7 +170,7 @@ class Performer:
                 check_keywords(factory, part.settings, "setting", positional=1)
                 self._loader_factory = partial(factory, **part.settings)
             loader = self._loader_factory(shard)
-        _check_members(loader, DataLoader, f"the data loader '{part.template}'")
+        check_members(loader, DataLoader, f"the data loader '{part.template}'")
         return loader
 
     def _build_runner(self, part: Component, context: RunnerContext) -> TaskRunner:
@@ -175,7 +178,7 @@ class Performer:
             factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
             check_keywords(factory, part.settings, "setting", positional=2)
             runner = factory(self._loader, context, **part.settings)
-        _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
+        check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
 
     def importable(self) -> AbstractContextManager[None]:
@@ -243,29 +246,34 @@ class Performer:
     def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
             self._runner.initialise(assignment.seed)
+            self._personal.look_at(self._runner.get_tensors())
             digest = self._save(out, None, self._first_shared())
             return _Tasks(assignment, num_samples=self._loader.num_train, digest=digest)
 
     def _first_shared(self) -> dict[str, np.ndarray]:
         if self._session is None:
             return {}
-        return self._session.initial(without_optimizer(self._runner.get_tensors()))
+        own = without_optimizer(self._runner.get_tensors())
+        return self._session.initial({name: array for name, array in own.items() if name not in self._personal.names})
 
     def _run(self, assignment: Assignment, model: GlobalModel, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
+        kept = self._kept(assignment)
+        with _opened(model) as file:
+            self._personal.open(file, kept)
         self._load(model)
         failpoint("worker.model.read")
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
         if self._session is not None and assignment.phase is Phase.TRAIN:
-            state = self._state.read(assignment.continues)
-            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state))
+            state = self._personal.without(kept)
+            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state, self._personal.names))
         for call in assignment.tasks:
             self._task = call.name
             wanted = self._wanted(call, work, model)
             if wanted is not None and wanted != work.held:
                 self._keep(work, out)
-                self._load(wanted)
+                self._load(wanted, own=wanted is model)
                 work.held = wanted
             if call.trains:
                 self._take(work, call, self._call(call, assignment.round))
@@ -280,6 +288,12 @@ class Performer:
             self._keep(work, out)
         self._task = ""
         return work
+
+    def _kept(self, assignment: Assignment) -> dict[str, np.ndarray]:
+        """Read what was kept at the site in the round that this assignment goes on from."""
+        if assignment.phase is Phase.TRAIN and (self._session is not None or self._personal.active):
+            return self._state.read(assignment.continues)
+        return self._state.look(assignment.continues) if self._personal.active else {}
 
     def _wanted(self, call: TaskCall, work: _Tasks, model: GlobalModel) -> GlobalModel | None:
         """The model that a task works on; None: the runner's own, which has changed."""
@@ -345,23 +359,27 @@ class Performer:
         if call.trains or not work.trained:
             work.num_samples = samples
 
-    def _load(self, model: GlobalModel) -> None:
+    def _load(self, model: GlobalModel, *, own: bool = True) -> None:
         with _opened(model) as file, self._blame("loading the model"):
-            self._runner.set_tensors({name: file.tensor(name) for name in file.names if not is_algorithms(name)})
+            tensors = {name: file.tensor(name) for name in file.names if not is_algorithms(name)}
+            self._runner.set_tensors(self._personal.in_place(tensors) if own else tensors)
 
     def _keep(self, work: _Tasks, out: Path | UpdateInMemory) -> None:
         if work.unsaved:
-            shared = self._end_algorithm(self._session, work.assignment.round) if self._session is not None else {}
+            shared = self._end(work.assignment.round)
             with self._blame("saving the model"):
                 work.digest = self._save(out, work.sent, shared)
             work.unsaved = False
 
-    def _end_algorithm(self, session: LocalSession, number: int) -> dict[str, np.ndarray]:
+    def _end(self, number: int) -> dict[str, np.ndarray]:
+        """Keep what stays at the site; return what the update has beside or instead of the model's tensors."""
+        if self._session is None and not self._personal.active:
+            return {}
         with self._blame("the end of the algorithm"):
-            shared, state = session.close()
-        self._state.write(number, state)
+            shared, state = self._session.close() if self._session is not None else ({}, {})
+        self._state.write(number, {**state, **self._personal.kept(self._runner.get_tensors())})
         failpoint("worker.algorithm.kept")
-        return shared
+        return {**shared, **self._personal.sent}
 
     def _sent(self, assignment: Assignment, model: GlobalModel) -> Sent | None:
         if self._encoding is None:
@@ -454,16 +472,6 @@ class _Form:
 
 def _form(shard: Shard) -> _Form:
     return _Form(tuple(shard.sample_shape), tuple(shard.target_shape), shard.schema.classes)
-
-
-def _check_members(part: object, protocol: type, what: str) -> None:
-    """Refuse a part that lacks something which only a later round would ask for."""
-    wanted = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = [name for name in wanted if not hasattr(type(part), name) and name not in dir(part)]
-    if lacking:
-        names = ", ".join(f"'{name}'" for name in lacking)
-        cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"
-        raise TaskError(f"{what}: the class {type(part).__name__} has no {names}", cure=cure)
 
 
 def _parameters(function: Callable[..., object]) -> frozenset[str]:

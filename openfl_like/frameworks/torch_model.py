@@ -1,6 +1,7 @@
 """A PyTorch model as the training loop sees it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -41,6 +42,18 @@ class TorchModel:
         gradients = {name: value.grad for name, value in self._parameters.items() if value.grad is not None}
         return observation, gradients
 
+    def gradients_at(self, weights: Tensors, samples: torch.Tensor, targets: torch.Tensor) -> Tensors:
+        """See `model.GradientsAnywhere`; shapes are those of `loss_and_gradients`."""
+        with _left_alone(self._module, self._device):
+            with torch.no_grad():
+                for name, value in weights.items():
+                    self._parameters[name].copy_(value)
+            loss, _ = self._look(samples, targets)
+            slopes: Sequence[torch.Tensor | None] = torch.autograd.grad(
+                loss, list(self._parameters.values()), allow_unused=True
+            )
+        return {name: slope for name, slope in zip(self._parameters, slopes, strict=True) if slope is not None}
+
     def apply(self, gradients: Tensors) -> None:
         """Have the optimizer step."""
         for name, gradient in gradients.items():
@@ -69,6 +82,20 @@ class TorchModel:
         outputs = self._module(samples.to(self._device))
         loss = self._loss(outputs, targets.to(self._device))
         return loss, Observation(loss.item(), _scores(outputs), to_numpy(targets))
+
+
+@contextmanager
+def _left_alone(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Give a module its values and torch its random numbers back, whatever is done in between."""
+    own = [*module.parameters(), *module.buffers()]
+    before = [value.detach().clone() for value in own]
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for value, was in zip(own, before, strict=True):
+                    value.copy_(was)
 
 
 def _scores(outputs: torch.Tensor) -> np.ndarray:

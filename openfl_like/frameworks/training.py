@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.base import StepHooks
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.model import Model, Observation
 from openfl_like.frameworks.runner import DataLoader, TaskResult
@@ -53,6 +54,7 @@ class Training:
     def __init__(self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True) -> None:
         self._hooks = hooks
         self._own_loss = own_loss
+        self._gradients = SiteGradients()
         self.seed = 0
         self.epoch = 0
         self.failed: FailedBatch | None = None
@@ -76,7 +78,8 @@ class Training:
             TensorError: If a target is not the number of a class, and the loss takes it for one.
         """
         hooks, own_loss = self._hooks, self._own_loss()
-        hooks.begin(model)
+        self._gradients.over(model, lambda: loader.train_batches(self.seed, 0))
+        hooks.begin(model, self._gradients)
 
         def step(samples: BatchT, targets: BatchT) -> Observation:
             try:
@@ -87,6 +90,7 @@ class Training:
                 raise
             if not own_loss:
                 check_class_numbers(observation)
+            self._gradients.show(samples, targets)
             model.apply(hooks.adjust(gradients, model))
             hooks.after_step(model)
             return observation

@@ -12,7 +12,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, NO_ALGORITHM, TRAINS, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TRAINS, Plan, StopRule, Task
 from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
@@ -36,6 +36,7 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
     rules = (
         _components,
         _server_half,
+        _tensor_rules,
         _tasks,
         _best,
         _groups,
@@ -100,16 +101,53 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
 
 def _server_half(plan: Plan) -> Iterator[Mistake]:
     """Look whether an algorithm that does something at the Aggregator goes with what else is done there."""
-    template = plan.algorithm.template
-    if template not in registry.names("server_algorithm"):
-        return
-    half = registry.resolve("server_algorithm", template)
+    template, half = plan.algorithm.template, _server_class(plan)
     if getattr(half, "averages", False) and plan.aggregation.template != "fedavg":
         told = f"the algorithm '{template}' is a weighted average of updates, and no other rule can be had with it"
         yield Mistake(("aggregation", "template"), told, "write fedavg, or leave aggregation out")
     if getattr(half, "slots", ()) and plan.server_optimizer.template != "none":
         told = f"the algorithm '{template}' steps the global model itself"
         yield Mistake(("server_optimizer", "template"), told, "write none, or leave server_optimizer out")
+
+
+def _tensor_rules(plan: Plan) -> Iterator[Mistake]:
+    """Look at the rules for some tensors; whether they match any, only who has the model can say."""
+    averages = getattr(_server_class(plan), "averages", False)
+    for index, part in enumerate(plan.aggregation.rules):
+        path: KeyPath = ("aggregation", "rules", index, "rule")
+        if not part.stays:
+            yield from _tensor_rule(path, part.rule, plan.algorithm.template if averages else "")
+        elif part.rule.settings:
+            yield Mistake((*path, "settings"), f"the rule '{LOCAL}' has no settings", "leave them out")
+        elif plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL":
+            told = "sites would share their optimizers' state of tensors that stay with them"
+            yield Mistake(("collaborator", "settings", "opt_treatment"), told, "use RESET or CONTINUE_LOCAL")
+
+
+def _tensor_rule(path: KeyPath, rule: Component, averaging: str) -> Iterator[Mistake]:
+    known = registry.names("aggregation")
+    if rule.template not in known and ":" not in rule.template:
+        told = f"there is no aggregation named '{rule.template}'"
+        yield Mistake((*path, "template"), told, did_you_mean(rule.template, (LOCAL, *known)))
+        return
+    found = list(_component("aggregation", path, rule))
+    yield from found
+    if found:
+        return
+    part = registry.resolve("aggregation", rule.template)
+    if not (hasattr(part, "reduce") or hasattr(part, "factors")):
+        told = f"{rule.template} looks at whole updates, and cannot be the rule of some tensors"
+        yield Mistake((*path, "template"), told, "choose fedavg, median or trimmed_mean, or write local")
+    elif averaging:
+        told = f"the algorithm '{averaging}' is a weighted average of updates, and no other rule can be had with it"
+        yield Mistake((*path, "template"), told, "write local, or leave this rule out")
+
+
+def _server_class(plan: Plan) -> object:
+    """Return the class of an algorithm's half at the Aggregator; None: it has none."""
+    template = plan.algorithm.template
+    known = template in registry.names("server_algorithm")
+    return registry.resolve("server_algorithm", template) if known else None
 
 
 def _made_sites(plan: Plan) -> Iterator[Mistake]:

@@ -56,6 +56,9 @@ def frozen_values(plan: Plan) -> dict[str, object]:
     """Return the values that `freeze` writes."""
     late = {key for key in _LATE_KEYS if getattr(plan, key) == Plan.model_fields[key].default}
     values = {key: value for key, value in plan_values(plan).items() if key not in late}
+    if not plan.aggregation.rules:
+        parts = plan.aggregation.model_dump(mode="json", exclude={"rules"})
+        values["aggregation"] = _sorted(parts)
     if "simulation" in values:
         parts = plan.simulation.model_dump(mode="json", exclude_none=False)
         values["simulation"] = {key: _sorted_value(parts[key]) for key in sorted(parts) if parts[key] is not None}

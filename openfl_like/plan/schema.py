@@ -277,6 +277,35 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterV
 """Files of the workspace, as in ``assets/*.json``; ``*`` goes over slashes, and a folder means all that is in it."""
 
 
+LOCAL = "local"
+"""The rule for tensors that stay at their sites."""
+MOST_TENSOR_RULES = 100
+
+
+class TensorRule(Section):
+    """A rule for some tensors of the model.
+
+    Attributes:
+        match: Names of tensors, as in ``*.bn.*``; see `tensors.matching.matched`.
+        rule: ``local``: each site keeps its own; or how their elements are combined.
+    """
+
+    match: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    rule: Annotated[Component, BeforeValidator(named_only)]
+
+    @property
+    def stays(self) -> bool:
+        """Whether the tensors stay at their sites."""
+        return self.rule.template == LOCAL
+
+
+class AggregationSection(Component):
+    """The ``aggregation:`` section: how updates are combined, and what is done otherwise with some tensors."""
+
+    template: str = "fedavg"
+    rules: Annotated[tuple[TensorRule, ...], Field(max_length=MOST_TENSOR_RULES)] = ()
+
+
 Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 """A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
 MOST_TAGS = 16
@@ -315,13 +344,18 @@ class Plan(Section):
         Component(template="schema"),
         Component(template="finite"),
     )
-    aggregation: Component = Component(template="fedavg")
+    aggregation: AggregationSection = AggregationSection()
     server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
     network: Network = Network()
     simulation: SimulationSection = SimulationSection()
+
+    @property
+    def keeps_at_sites(self) -> bool:
+        """Whether sites may keep something of a round that training goes on from: an algorithm's, or own tensors."""
+        return self.algorithm.template != NO_ALGORITHM or any(rule.stays for rule in self.aggregation.rules)
 
     def with_reset_optimizer(self) -> "Plan":
         """The same plan, in which optimizers keep no state and share none."""

@@ -58,7 +58,10 @@ LONGEST_RENEWAL_S = 1.0
 PATIENCE_S = 60.0
 """So long a simulation may be unreachable: one that was killed may be started again."""
 
-_KEPT = "the algorithm keeps state at a site between rounds, and with the runtime 'leased' any host works for any site"
+_KEPT = (
+    "something is kept at a site between rounds (by the algorithm, or by aggregation.rules), and with the runtime"
+    " 'leased' any host works for any site"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from openfl_like.federation.task import DevicesWorked
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.numbered_names import NumberedNames, sorted_names
 from openfl_like.plan.bundles.packing import packing_of
-from openfl_like.plan.schema import NO_ALGORITHM, Plan
+from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS, check_site_name, shards_in
 from openfl_like.registry import resolve
 from openfl_like.runtimes.loop import ExperimentLoop, Runtime, SystemClock
@@ -200,7 +200,7 @@ class Simulation:
             record = Record(self._store, self._repository, self.bus.publish)
             if virtual is not None:
                 record = replace(record, beside=virtual.kept)
-            ahead = self._settings.plan.algorithm.template == NO_ALGORITHM  # what one keeps at a site is of one round
+            ahead = not self._settings.plan.keeps_at_sites  # what one keeps at a site is of one round
             loop = ExperimentLoop(self._experiment, runtime, record, SystemClock(), virtual, ahead=ahead)
             outcome = await loop.run()
         self.bus.close()

@@ -1,9 +1,13 @@
 """Keras models for the contract of task runners; imported only by the process that runs them."""
 
 import keras
+import numpy as np
 from keras import layers
 
+from openfl_like.frameworks.algorithms.session import LocalSession
 from openfl_like.frameworks.keras import KerasRunner
+from openfl_like.frameworks.keras_model import KerasNetwork
+from openfl_like.frameworks.model import Model
 
 
 class Net(KerasRunner):
@@ -64,3 +68,37 @@ class Line(KerasRunner):
 
     def build_model(self) -> keras.Model:
         return keras.Sequential([keras.Input((3,)), layers.Dense(self.outputs)])
+
+
+class Quadratic(layers.Layer):  # type: ignore[misc] # Keras has no types
+    """Gives the square root of twice its loss."""
+
+    def __init__(self, curvature: float, centre: float) -> None:
+        super().__init__(dtype="float64")
+        self.x = self.add_weight(shape=(1,), dtype="float64", initializer="zeros", name="x")
+        self._scale, self._centre = np.float64(curvature**0.5), np.float64(centre)
+
+    def call(self, inputs: object) -> object:
+        return self._scale * (self.x - self._centre) + 0 * inputs  # type: ignore[operator] # as Keras gives it
+
+
+class QuadraticSite:
+    """See `quadratics.Site`."""
+
+    def __init__(self, curvature: float, centre: float, rate: float) -> None:
+        self._layer = Quadratic(curvature, centre)
+        network = keras.Sequential([keras.Input((1,), dtype="float64"), self._layer])
+        optimizer = keras.optimizers.SGD(learning_rate=rate)
+        optimizer.build(network.trainable_variables)
+        self.batch = np.zeros((1, 1)), np.zeros((1, 1))
+        found = KerasNetwork(network, optimizer, ["x"], lambda outputs, _: keras.ops.sum(outputs**2) / 2, "/CPU:0")
+        found.plain = False
+        self.model: Model = found
+
+    def move_to(self, x: float) -> None:
+        self._layer.x.assign([x])
+
+    def step(self, session: LocalSession) -> None:
+        _, gradients = self.model.loss_and_gradients(*self.batch)
+        self.model.apply(session.adjust(gradients, self.model))
+        session.after_step(self.model)

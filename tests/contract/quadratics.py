@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from openfl_like.aggregation.algorithms import ServerAlgorithm
 from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.algorithms.session import LocalSession, Opening
 from openfl_like.frameworks.model import Model, Observation, Tensors
 from openfl_like.frameworks.numpy import NumpyModel
@@ -21,7 +22,7 @@ from openfl_like.tensors.named import ALGORITHM
 CURVATURES = np.array([0.5, 1.0, 2.0, 4.0])
 CENTRES = np.array([-3.0, 1.0, 2.0, 7.0])
 STEPS = np.array([1, 2, 5, 9])
-RATE = 0.05
+RATE = 3 / 64  # a number of float32, in which Keras has its rate
 MINIMISER = float((CURVATURES * CENTRES).sum() / CURVATURES.sum())
 
 
@@ -29,6 +30,7 @@ class Site(Protocol):
     """A site in some framework, with one weight ``x``, float64."""
 
     model: Model
+    batch: tuple[Any, Any]
 
     def move_to(self, x: float) -> None:
         """Set the weight."""
@@ -49,12 +51,13 @@ class NumpySite:
     def __init__(self, curvature: float, centre: float) -> None:
         self._curvature, self._centre, self._x = curvature, centre, np.zeros(1)
         self.model: Model = NumpyModel(self._look, self._descend, lambda: {"x": self._x})
+        self.batch = np.zeros(1), np.zeros(1)
 
     def move_to(self, x: float) -> None:
         self._x = np.array([x])
 
     def step(self, session: LocalSession) -> None:
-        _, gradients = self.model.loss_and_gradients(np.zeros(1), np.zeros(1))
+        _, gradients = self.model.loss_and_gradients(*self.batch)
         self.model.apply(session.adjust(gradients, self.model))
         session.after_step(self.model)
 
@@ -118,7 +121,10 @@ class Federation:
         shared = {name: array for name, array in before.items() if name.startswith(ALGORITHM)}
         site.move_to(float(before["x"][0]))
         session.open(Opening(number, rounds, shared, state))
-        session.begin(site.model)
+        gradients = SiteGradients()
+        gradients.over(site.model, lambda: [site.batch])
+        gradients.show(*site.batch)
+        session.begin(site.model, gradients)
         for _ in range(self.steps[place]):
             site.step(session)
         sent, kept = session.close()

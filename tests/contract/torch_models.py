@@ -87,6 +87,7 @@ class QuadraticSite:
         self._module = _Quadratic(curvature, centre)
         optimizer = torch.optim.SGD(self._module.parameters(), lr=rate)
         parameters, cpu = dict(self._module.named_parameters()), torch.device("cpu")
+        self.batch = torch.zeros(1), torch.zeros(1)
         self.model: Model = TorchModel(
             self._module, parameters, optimizer, lambda outputs, _: outputs.square().sum() / 2, cpu
         )
@@ -96,6 +97,6 @@ class QuadraticSite:
             self._module.x.fill_(x)
 
     def step(self, session: LocalSession) -> None:
-        _, gradients = self.model.loss_and_gradients(torch.zeros(1), torch.zeros(1))
+        _, gradients = self.model.loss_and_gradients(*self.batch)
         self.model.apply(session.adjust(gradients, self.model))
         session.after_step(self.model)

@@ -21,8 +21,12 @@ KINDS = {
     ),
     "median": ("-s", "aggregation.template=median"),
     "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
+    "mime": ("-s", "algorithm.template=mime"),
+    "personal": ("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
 }
 """Name -> what a plan is changed by."""
+KEEPING = {"scaffold and fedadam", "personal"}
+"""Those in which something is kept at the sites."""
 
 
 async def lines_of(child: Child) -> list[str]:

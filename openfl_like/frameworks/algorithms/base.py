@@ -6,6 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
+from openfl_like.errors import TaskError
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.model import Model, Tensor, Tensors
 from openfl_like.tensors.named import ALGORITHM
 
@@ -13,6 +15,11 @@ from openfl_like.tensors.named import ALGORITHM
 def is_algorithms(name: str) -> bool:
     """Whether a tensor of a model file is an algorithm's own."""
     return name.startswith(ALGORITHM)
+
+
+def zeros_for(kind: str, model: Tensors) -> Tensors:
+    """Return zeros for each floating-point tensor of a model, called ``kind/`` and its name."""
+    return {f"{kind}/{name}": np.zeros_like(array) for name, array in model.items() if is_float(array)}
 
 
 def is_float(array: np.ndarray) -> bool:
@@ -31,6 +38,7 @@ class LocalStart:
         shared: The algorithm's own tensors that came with the global model, without the prefix.
         state: What it kept at this site with its last update that is part of a global model; empty before.
         like: Makes a tensor of a numpy array, in the form of the others.
+        gradients: Gives gradients at other weights.
     """
 
     round: int
@@ -39,6 +47,21 @@ class LocalStart:
     like: Callable[[np.ndarray], Tensor]
     shared: Tensors = field(default_factory=dict)
     state: Tensors = field(default_factory=dict)
+    gradients: SiteGradients = field(default_factory=SiteGradients)
+
+    def own(self, kind: str) -> dict[str, Tensor]:
+        """Return those of the algorithm's own tensors that are called ``kind/`` and a weight, by the weight.
+
+        Raises:
+            TaskError: If the global model was made without this algorithm.
+        """
+        missing = [name for name in self.weights if f"{kind}/{name}" not in self.shared]
+        if missing:
+            raise TaskError(
+                f"the global model has no {kind} of '{missing[0]}'",
+                cure="start from a model that was made with this algorithm, or give one by --initial-model",
+            )
+        return {name: self.shared[f"{kind}/{name}"] for name in self.weights}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +126,13 @@ class StepHooks(Protocol):
         """Whether there is an algorithm, which needs the gradients."""
         ...
 
-    def begin(self, model: Model) -> None:
-        """Call before the first step of a training task."""
+    def begin(self, model: Model, gradients: SiteGradients | None = None) -> None:
+        """Call before the first step of a training task.
+
+        Args:
+            model: Is stepped.
+            gradients: Those at other weights, which some algorithms ask for; None: this loop gives none.
+        """
         ...
 
     def adjust(self, gradients: Tensors, model: Model) -> Tensors:
@@ -121,7 +149,7 @@ class NoHooks:
 
     active = False
 
-    def begin(self, model: Model) -> None:
+    def begin(self, model: Model, gradients: SiteGradients | None = None) -> None:
         """Do nothing."""
 
     def adjust(self, gradients: Tensors, model: Model) -> Tensors:  # noqa: ARG002 - the protocol's

@@ -1,14 +1,12 @@
 """SCAFFOLD: control variates take the drift of each site out of its steps."""
 
-import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from openfl_like.errors import TaskError
-from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart, is_float
+from openfl_like.frameworks.algorithms.base import LocalEnd, LocalStart, zeros_for
 from openfl_like.frameworks.model import Tensor, Tensors
 
-_CONTROL = "control/"
+_CONTROL = "control"
 
 
 @dataclass(kw_only=True, config=ConfigDict(extra="forbid"))
@@ -32,7 +30,7 @@ class Scaffold:
 
     def shared(self, model: Tensors) -> Tensors:
         """Send a control variate for each floating-point tensor; zeros at first."""
-        return {f"{_CONTROL}{name}": np.zeros_like(array) for name, array in model.items() if is_float(array)}
+        return zeros_for(_CONTROL, model)
 
     def begin(self, start: LocalStart) -> None:
         """Begin with what the site kept, or nothing, and what all sites have together.
@@ -40,13 +38,7 @@ class Scaffold:
         Raises:
             TaskError: If the global model was made without this algorithm.
         """
-        missing = [name for name in start.weights if f"{_CONTROL}{name}" not in start.shared]
-        if missing:
-            raise TaskError(
-                f"the global model has no control variate of '{missing[0]}'",
-                cure="start from a model that was made with this algorithm, or give one by --initial-model",
-            )
-        self._all = {name: start.shared[f"{_CONTROL}{name}"] for name in start.weights}
+        self._all = start.own(_CONTROL)
         self._own = {name: start.state.get(name, 0 * weight) for name, weight in start.weights.items()}
         self._sum, self._steps = {}, 0
 
@@ -64,6 +56,6 @@ class Scaffold:
         """Send c plus what c_i has moved by, and keep c_i."""
         steps = max(1, self._steps)
         kept = {name: self._sum[name] / steps if name in self._sum else 0 * weight for name, weight in weights.items()}
-        sent = {f"{_CONTROL}{name}": self._all[name] + (kept[name] - self._own[name]) for name in kept}
+        sent = {f"{_CONTROL}/{name}": self._all[name] + (kept[name] - self._own[name]) for name in kept}
         self._own, self._all, self._sum = {}, {}, {}
         return LocalEnd(sent, kept)

@@ -9,6 +9,7 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import TaskError
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, is_float
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.model import Model, Tensors
 from openfl_like.plan.schema import NO_ALGORITHM
 from openfl_like.plan.section import Component
@@ -26,12 +27,14 @@ class Opening:
         rounds: How many the plan has; None: no limit of them.
         shared: The algorithm's tensors in the global model, by their whole names.
         state: What was kept at the site.
+        local: Tensors that stay at their sites; the algorithm does not see them.
     """
 
     round: int
     rounds: int | None
     shared: Mapping[str, np.ndarray]
     state: Mapping[str, np.ndarray]
+    local: frozenset[str] = frozenset()
 
 
 class LocalSession:
@@ -56,7 +59,7 @@ class LocalSession:
         """Begin an assignment: the runner's model is the global one."""
         self._opening, self._model = opening, None
 
-    def begin(self, model: Model) -> None:
+    def begin(self, model: Model, gradients: SiteGradients | None = None) -> None:
         """Have the algorithm begin, unless a task that trained the same update has: then it goes on."""
         if self._model is None:
             if self._opening is None:
@@ -65,21 +68,28 @@ class LocalSession:
             start = LocalStart(
                 round=opening.round,
                 rounds=opening.rounds,
-                weights=model.to_tensors(model.to_arrays(model.weights())),
+                weights=model.to_tensors(model.to_arrays(self._seen(model.weights()))),
                 like=lambda array: model.to_tensors({"": array})[""],
                 shared=model.to_tensors({name.removeprefix(ALGORITHM): a for name, a in opening.shared.items()}),
                 state=model.to_tensors(opening.state),
+                gradients=gradients or SiteGradients(),
             )
             self._algorithm.begin(start)
         self._model = model
 
     def adjust(self, gradients: Tensors, model: Model) -> Tensors:
         """Return the algorithm's gradients; see `base.LocalAlgorithm`."""
-        return self._algorithm.adjust(gradients, model.weights())
+        seen = self._seen(gradients)
+        adjusted = self._algorithm.adjust(seen, self._seen(model.weights()))
+        return adjusted if seen is gradients else {**gradients, **adjusted}
 
     def after_step(self, model: Model) -> None:
         """Show the algorithm the weights."""
-        self._algorithm.after_step(model.weights())
+        self._algorithm.after_step(self._seen(model.weights()))
+
+    def _seen(self, tensors: Tensors) -> Tensors:
+        local = self._opening.local if self._opening is not None else frozenset[str]()
+        return {name: tensor for name, tensor in tensors.items() if name not in local} if local else tensors
 
     def close(self) -> tuple[Arrays, Arrays]:
         """Have the algorithm end; return what is sent, by whole names, and what is kept.
@@ -94,7 +104,7 @@ class LocalSession:
             cure = "train by the runner's own loop (self.training.train), or leave algorithm out of the plan"
             raise TaskError(message, cure=cure)
         self._model = None  # what trains after this trains from the global model again
-        end = self._algorithm.end(model.weights())
+        end = self._algorithm.end(self._seen(model.weights()))
         own = {}
         for told, given in model.to_arrays(end.shared).items():
             name = f"{ALGORITHM}{told}"

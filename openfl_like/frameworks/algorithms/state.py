@@ -41,15 +41,22 @@ class SiteState:
         """
         if self._folder is None:
             self._held = {number: state for number, state in self._held.items() if number == after}
+        else:
+            path = self._path(self._folder, after)
+            for other in self._folder.glob(f"*{_SUFFIX}"):
+                if other != path:
+                    other.unlink(missing_ok=True)
+        return self.look(after)
+
+    def look(self, after: int) -> dict[str, np.ndarray]:
+        """Return what `read` does, and forget nothing."""
+        if self._folder is None:
             return dict(self._held.get(after, {}))
         path = self._path(self._folder, after)
-        for other in self._folder.glob(f"*{_SUFFIX}"):
-            if other != path:
-                other.unlink(missing_ok=True)
         if path.exists():
             return read_tensors(path)
         if after:
-            log.warning("what the algorithm kept in round %d is not here (%s); it begins anew", after, path)
+            log.warning("what was kept at this site in round %d is not here (%s); it begins anew", after, path)
         return {}
 
     def write(self, number: int, tensors: Mapping[str, np.ndarray]) -> None:

@@ -17,6 +17,7 @@ class Obstacle(StrEnum):
     OPT_TREATMENT = "opt_treatment"
     COMPRESSION = "compression"
     ALGORITHM = "algorithm"
+    PERSONAL = "personal"
     TASKS = "tasks"
     MODEL = "model"
     DATA = "data"

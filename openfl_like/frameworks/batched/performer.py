@@ -151,6 +151,8 @@ class BatchPerformer:
             _refuse(Obstacle.OPT_TREATMENT, f"opt_treatment is {treatment}, so the optimizer of each site is its own")
         if build_encoding(plan) is not None:
             _refuse(Obstacle.COMPRESSION, "the plan compresses updates (compression_pipeline)")
+        if any(rule.stays for rule in plan.aggregation.rules):
+            _refuse(Obstacle.PERSONAL, "the plan leaves tensors at their sites (aggregation.rules)")
         if plan.algorithm.template != NO_ALGORITHM:
             with self._code.active():
                 factory = registry.resolve("algorithm", plan.algorithm.template)

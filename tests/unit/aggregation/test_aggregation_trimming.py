@@ -11,8 +11,7 @@ from openfl_like.aggregation.build import build_recipe
 from openfl_like.aggregation.rules import Median, TrimmedMean
 from openfl_like.aggregation.sorting import MOST_ROWS, comparators, sort_rows
 from openfl_like.errors import PlanError, UpdateRefusedError
-from openfl_like.plan.schema import Plan
-from openfl_like.plan.section import Component
+from openfl_like.plan.schema import AggregationSection, Plan
 
 
 def plan_with(**settings: object) -> Plan:
@@ -62,7 +61,7 @@ def test_the_fraction_must_be_chosen() -> None:
     with pytest.raises(PlanError):
         build_recipe(plan_with())
     assert build_recipe(plan_with(fraction=0.2)).rule == TrimmedMean(fraction=0.2)
-    median = plan_with().model_copy(update={"aggregation": Component(template="median")})
+    median = plan_with().model_copy(update={"aggregation": AggregationSection(template="median")})
     assert build_recipe(median).rule == Median()
 
 

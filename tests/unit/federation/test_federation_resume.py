@@ -185,6 +185,26 @@ def test_an_update_that_did_not_count_is_not_gone_on_from() -> None:
     assert trained == [(1, 0), (2, 1), (3, 1), (4, 3), (5, 4)]
 
 
+def test_a_round_s_model_is_evaluated_with_what_the_site_kept_in_it_if_its_update_counts() -> None:
+    plan = PLAN.model_copy(
+        update={"participation": Participation(policy="quorum", min_updates=2), "stop": Stop()},
+    )
+    play = Play(Experiment("exp-1", plan), refused={("c", 2)})
+    play.run("abc")
+    evaluated = [job for job in play.asked if job.phase is Phase.EVALUATE]
+    found = {(job.collaborator, job.round): job.continues for job in evaluated if job.round < 4}
+    assert {place: number for place, number in found.items() if place[0] == "c"} == {
+        ("c", 1): 1,
+        ("c", 2): 1,
+        ("c", 3): 3,
+    }
+    assert {place: number for place, number in found.items() if place[0] == "a"} == {
+        ("a", 1): 1,
+        ("a", 2): 2,
+        ("a", 3): 3,
+    }
+
+
 def test_a_snapshot_of_a_version_that_did_not_count_is_taken_up() -> None:
     play = cancelled_in_round(3, "abc")
     snapshot = play.experiment.snapshot()

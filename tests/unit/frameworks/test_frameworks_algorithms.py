@@ -13,9 +13,12 @@ from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.failure import FailedTaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.algorithms.fedprox import FedProx
+from openfl_like.frameworks.algorithms.gradients import SiteGradients
+from openfl_like.frameworks.algorithms.mime import Mime, MimeLite
 from openfl_like.frameworks.algorithms.scaffold import Scaffold
 from openfl_like.frameworks.algorithms.session import LocalSession, Opening
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.numpy import NumpyModel
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan, Task
@@ -165,7 +168,7 @@ def test_state_that_is_gone_is_told_and_the_algorithm_begins_anew(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         assert train(make(), tmp_path, 9, 8)["w"][0] == 7
-    assert "what the algorithm kept in round 8 is not here" in caplog.text
+    assert "what was kept at this site in round 8 is not here" in caplog.text
 
 
 def test_state_that_is_damaged_fails(make: Make, tmp_path: Path) -> None:
@@ -258,6 +261,49 @@ def test_a_model_that_was_made_without_scaffold_is_refused_with_the_cure() -> No
     model = NumpyModel(lambda *_: None, lambda _: None, lambda: {"w": np.zeros(2)})  # type: ignore[arg-type]  # it is not trained
     session = LocalSession(Scaffold())
     session.open(Opening(1, 3, {}, {}))
-    with pytest.raises(TaskError, match="no control variate of 'w'") as raised:
+    with pytest.raises(TaskError, match="no control of 'w'") as raised:
         session.begin(model)
     assert "--initial-model" in raised.value.cure
+
+
+def test_an_algorithm_that_looks_elsewhere_says_why_it_cannot() -> None:
+    """In a loop that shows no batches, before the first batch, and with a model that has no such gradients."""
+    weight = {"w": np.zeros(2)}
+    model = NumpyModel(lambda *_: None, lambda _: None, lambda: weight)  # type: ignore[arg-type]  # it is not trained
+    session = LocalSession(MimeLite())
+    session.open(Opening(1, 3, session.initial(weight), {}))
+    with pytest.raises(TaskError, match="does not show it its batches") as raised:
+        session.begin(model)
+    assert "self.training.train" in raised.value.cure
+    gradients = SiteGradients()
+    gradients.over(model, tuple)
+    with pytest.raises(TaskError, match="does not show it its batches"):
+        gradients.of_batch(weight)
+    gradients.over(object(), tuple)  # type: ignore[arg-type]  # a model that cannot
+    with pytest.raises(TaskError, match="which the task runner's model does not give"):
+        gradients.of_all(weight)
+
+
+def test_the_first_round_of_mime_is_not_corrected_and_the_next_is() -> None:
+    """With ``F'(w) = w - 4`` here, and a correction of 3 from all: the paper's equation by hand."""
+    weight = {"w": np.array([1.0])}
+    seen = Observation(0.0, np.zeros(1), np.zeros(1))
+    model = NumpyModel(lambda *_: (seen, {"w": weight["w"] - 4}), lambda _: None, lambda: weight)
+    gradients = SiteGradients()
+    gradients.over(model, lambda: [(np.zeros(1), np.zeros(1))])
+    gradients.show(np.zeros(1), np.zeros(1))
+    for known, expected in ((0.0, 0.5 * -1.0 + 0.5 * 8.0), (1.0, 0.5 * (-1.0 - -3.0 + 3.0) + 0.5 * 8.0)):
+        shared = {"momentum/w": np.array([8.0]), "gradient/w": np.array([3.0]), "known": np.float32(known)}
+        session = LocalSession(Mime(momentum=0.5))
+        session.open(Opening(2, 3, {f"{ALGORITHM}{name}": np.asarray(array) for name, array in shared.items()}, {}))
+        weight["w"][:] = 1.0
+        session.begin(model, gradients)
+        weight["w"][:] = 3.0
+        assert session.adjust({"w": weight["w"] - 4}, model)["w"].tolist() == [expected]
+        sent, kept = session.close()
+        assert {name.removeprefix(ALGORITHM): array.tolist() for name, array in sent.items()} == {
+            "momentum/w": [0.5 * -3.0 + 0.5 * 8.0],
+            "gradient/w": [-3.0],
+            "known": 1.0,
+        }
+        assert kept == {}

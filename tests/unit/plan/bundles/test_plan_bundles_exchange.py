@@ -10,7 +10,7 @@ from openfl_like.plan.difference import differences
 from openfl_like.plan.digest import plan_digest, plan_text
 from openfl_like.plan.document import parse_document
 from openfl_like.plan.load import load_plan
-from openfl_like.plan.schema import Plan, Task
+from openfl_like.plan.schema import AggregationSection, Plan, Task
 from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import create_workspace
 
@@ -67,7 +67,7 @@ def test_a_hostile_archive_leaves_nothing_behind(plan: Plan, tmp_path: Path) -> 
 
 def test_an_archive_with_a_wrong_plan_is_refused(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
-    wrong = plan.model_copy(update={"aggregation": Component(template="os:system")})
+    wrong = plan.model_copy(update={"aggregation": AggregationSection(template="os:system")})
     pack(tmp_path / "code", wrong, tmp_path / "bad.tar")
     with pytest.raises(PlanError, match="os:system"):
         import_workspace(tmp_path / "bad.tar", tmp_path / "theirs")
