@@ -30,6 +30,7 @@ from openfl_like.federation.task import (
     Assignment,
     Phase,
     Update,
+    UpdatePartial,
     check_facts,
     undefined_metrics,
     without_undefined,
@@ -106,6 +107,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
         continues=context.state.counted.get(name, 0),
+        train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
     )
     context.emit(SendAssignment(assignment))
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))
@@ -149,6 +151,8 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     if context.remembers and update.phase is Phase.TRAIN:
         history = context.state.histories.get(update.collaborator, UNKNOWN)
         context.state.histories[update.collaborator] = history.seen(past_training(update, context.now - state.opened))
+    if update.partial:
+        context.announce(UpdatePartial(update.round, update.collaborator, update.num_samples, update.batches))
     context.announce(
         UpdateReceived(
             round=update.round,

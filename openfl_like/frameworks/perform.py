@@ -1,7 +1,6 @@
 """Performing an assignment: the one entry that every runtime calls, in a worker process or in a simulation."""
 
 import difflib
-import inspect
 import os
 import random
 import time
@@ -37,8 +36,11 @@ from openfl_like.frameworks.runner import (
     StatelessRunner,
     TaskResult,
     TaskRunner,
+    data_form,
     without_optimizer,
 )
+from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
@@ -78,6 +80,7 @@ class _Tasks:
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
+    partial: bool = False  # its time was over before it had trained all
     held: GlobalModel | None = None  # what the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
@@ -94,12 +97,21 @@ class Performer:
         workspace: Directory with the submitted code.
         device: Where the task runner works, see `RunnerContext`: what the plan wishes was settled before.
         state: Folder for what the algorithm keeps at this site; None: it is kept in memory.
+        clock: Seconds that never go back; the plan's ``deadline.train_s`` goes by them.
 
     Raises:
         TaskError: If the plan's data loader, task runner, algorithm or compression cannot be found or built.
     """
 
-    def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        shard: Shard,
+        workspace: Path,
+        device: str = CPU,
+        state: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._task = ""
         self._plan = plan
         self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
@@ -107,11 +119,12 @@ class Performer:
         self._fitting: set[tuple[str, tuple[str, ...]]] = set()
         self._rounds = plan.aggregator.settings.rounds_to_train
         self._state = SiteState(state)
+        self._allowance = Allowance(clock)
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings
-        self._form = _form(shard)
+        self._form = data_form(shard)
         context = RunnerContext(
             device=device,
             threads=settings.threads,
@@ -120,6 +133,7 @@ class Performer:
             target_shape=self._form.target_shape,
             classes=self._form.classes,
             hooks=self._session or NO_HOOKS,
+            allowance=self._allowance,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
@@ -144,7 +158,7 @@ class Performer:
         Raises:
             TaskError: If the plan's data loader cannot be built.
         """
-        if not self._stateless or _form(shard) != self._form:
+        if not self._stateless or data_form(shard) != self._form:
             return None
         other = copy(self)
         other._move_to(shard, state)  # noqa: SLF001 - it is of this class
@@ -166,7 +180,7 @@ class Performer:
                 check_keywords(factory, part.settings, "setting", positional=1)
                 self._loader_factory = partial(factory, **part.settings)
             loader = self._loader_factory(shard)
-        _check_members(loader, DataLoader, f"the data loader '{part.template}'")
+        check_members(loader, DataLoader, f"the data loader '{part.template}'")
         return loader
 
     def _build_runner(self, part: Component, context: RunnerContext) -> TaskRunner:
@@ -174,7 +188,7 @@ class Performer:
             factory = cast("Callable[..., TaskRunner]", registry.resolve("task_runner", part.template))
             check_keywords(factory, part.settings, "setting", positional=2)
             runner = factory(self._loader, context, **part.settings)
-        _check_members(runner, TaskRunner, f"the task runner '{part.template}'")
+        check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
 
     def importable(self) -> AbstractContextManager[None]:
@@ -209,6 +223,7 @@ class Performer:
         """
         start, process = time.perf_counter(), os.getpid()
         self._task = ""
+        self._allowance.begin(assignment)
         try:
             work = self._work(assignment, model, out)
         except FailedTaskError:
@@ -227,6 +242,8 @@ class Performer:
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
+            partial=work.partial,
+            batches=self._allowance.batches_done,
         )
 
     def _work(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> _Tasks:
@@ -267,7 +284,11 @@ class Performer:
                 self._load(wanted)
                 work.held = wanted
             if call.trains:
-                self._take(work, call, self._call(call, assignment.round))
+                self._allowance.begin_task()
+                result = self._call(call, assignment.round)
+                self._allowance.check_kept(call.name)
+                self._take(work, call, result)
+                work.partial = work.partial or result.partial
                 work.trained = work.unsaved = True
                 work.held = None
             else:
@@ -321,7 +342,7 @@ class Performer:
         with self._blame(f"task '{call.name}'"):
             known: dict[str, object] = {"round": number, "rounds": self._rounds}
             if call.function not in self._parameters:
-                self._parameters[call.function] = _parameters(function)
+                self._parameters[call.function] = parameters_of(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             self._check_arguments(function, call)
             result = function(**{**asked, **call.arguments})
@@ -440,37 +461,6 @@ class _Blame:
         """Raise what is to be told, unless whoever runs a simulation interrupts it."""
         if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
             raise self.performer.failed_at(self.what, error) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What a runner is told of the data that it is made for."""
-
-    sample_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
-    classes: int
-
-
-def _form(shard: Shard) -> _Form:
-    return _Form(tuple(shard.sample_shape), tuple(shard.target_shape), shard.schema.classes)
-
-
-def _check_members(part: object, protocol: type, what: str) -> None:
-    """Refuse a part that lacks something which only a later round would ask for."""
-    wanted = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = [name for name in wanted if not hasattr(type(part), name) and name not in dir(part)]
-    if lacking:
-        names = ", ".join(f"'{name}'" for name in lacking)
-        cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"
-        raise TaskError(f"{what}: the class {type(part).__name__} has no {names}", cure=cure)
-
-
-def _parameters(function: Callable[..., object]) -> frozenset[str]:
-    """Return the names of a function's parameters; none if it does not tell them."""
-    try:
-        return frozenset(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return frozenset()
 
 
 def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:

@@ -19,6 +19,8 @@ SOURCE = "plan.json"
 _LATE_KEYS = frozenset({"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation"})
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
+_LATE_WITHIN = (("deadline", "grace_s"),)
+"""The same of keys within a section."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
 
@@ -54,6 +56,10 @@ def frozen_values(plan: Plan) -> dict[str, object]:
     """Return the values that `freeze` writes."""
     late = {key for key in _LATE_KEYS if getattr(plan, key) == Plan.model_fields[key].default}
     values = {key: value for key, value in plan_values(plan).items() if key not in late}
+    for section, key in _LATE_WITHIN:
+        part = values[section]
+        if isinstance(part, dict) and part[key] is None:
+            values[section] = {name: value for name, value in part.items() if name != key}
     if "simulation" in values:
         parts = plan.simulation.model_dump(mode="json", exclude_none=False)
         values["simulation"] = {key: _sorted_value(parts[key]) for key in sorted(parts) if parts[key] is not None}

@@ -28,6 +28,9 @@ NO_ALGORITHM = "none"
 REJOIN_S = 60.0
 """Four times one pause between two attempts to connect (5 s) and one attempt (10 s): a cable that is out for 40 s."""
 
+GRACE_S = 10.0
+"""The shortest time that a batch, and what follows training, may take after ``deadline.train_s``, if it is not said."""
+
 
 class Section(BaseModel):
     """A part of the plan: unknown keys are errors, values never change."""
@@ -176,20 +179,28 @@ class Deadline(Section):
     """How long a round may take.
 
     Attributes:
-        train_s: Seconds a collaborator may train; none: as long as the round, see `plan.limits`.
+        train_s: Seconds a collaborator may train: then it stops at the next batch, and what it has counts; none: as
+            long as the round, see `plan.limits`.
+        grace_s: Seconds after ``train_s`` in which it must have come to the end of its batch and done what follows;
+            then its tasks are ended, and nothing comes of them; none: a quarter of ``train_s``, at least `GRACE_S`.
         round_s: Seconds a phase of the round may last; none: by what was observed, see `plan.limits`.
         rejoin_s: Seconds a collaborator whose connection broke may take to come back; none: at least `REJOIN_S`, longer
             where answers take longer, and never longer than the round.
     """
 
     train_s: Annotated[float, Field(gt=0)] | None = None
+    grace_s: Annotated[float, Field(gt=0)] | None = None
     round_s: Annotated[float, Field(gt=0)] | None = None
     rejoin_s: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def training_limit_s(self) -> float | None:
-        """Seconds that a collaborator may train, if there is a limit."""
-        return self.train_s if self.train_s is not None else self.round_s
+        """Seconds after which a collaborator that trains is ended, if there is a limit."""
+        if self.train_s is None:
+            return self.round_s
+        grace_s = max(GRACE_S, self.train_s / 4) if self.grace_s is None else self.grace_s
+        limit_s = self.train_s + grace_s
+        return limit_s if self.round_s is None else min(limit_s, self.round_s)
 
     @property
     def return_limit_s(self) -> float:
