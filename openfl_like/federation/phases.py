@@ -85,6 +85,7 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
     own_s = deadline.training_limit_s if phase is Phase.TRAIN else deadline.round_s
     limit_s = task_limit_s(own_s, context.state.longest_s.get(phase))
     state.open(phase, names, context.now, limit_s)
+    state.work = context.work_of(names) if phase is Phase.TRAIN else {}
     for name in names:
         send(context, state, name)
     if names and context.plan.deadline.round_s is not None:
@@ -108,6 +109,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         deadline_s=state.limit_s,
         continues=context.state.counted.get(name, 0),
         train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
+        work=state.work.get(name),
     )
     context.emit(SendAssignment(assignment))
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))

@@ -15,6 +15,7 @@ from openfl_like.plan.names import rule_against
 from openfl_like.plan.schema import (
     FILE,
     NO_ALGORITHM,
+    TASKS_ALONE,
     TRAINS,
     Component,
     Plan,
@@ -71,6 +72,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
     registered: list[tuple[str, KeyPath, Component]] = [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
+        ("work", ("work",), plan.work),
         ("aggregation", ("aggregation",), plan.aggregation),
         ("server_optimizer", ("server_optimizer",), plan.server_optimizer),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
@@ -188,9 +190,15 @@ def _devices(plan: Plan) -> Iterator[Mistake]:
 
 def _batches(plan: Plan) -> Iterator[Mistake]:
     """Look whether it is known what devices do until a time, where they stop at a batch."""
-    if plan.deadline.train_s is not None and not isinstance(plan.data_loader.settings.get("batch_size"), int):
+    if isinstance(plan.data_loader.settings.get("batch_size"), int):
+        return
+    cure = "write data_loader.settings.batch_size"
+    if plan.deadline.train_s is not None:
         problem = "simulated devices stop at a batch, and it is not said how many samples one has"
-        yield Mistake(("deadline", "train_s"), problem, "write data_loader.settings.batch_size")
+        yield Mistake(("deadline", "train_s"), problem, cure)
+    if plan.work.template != TASKS_ALONE:
+        problem = "it is not said how many samples a batch of simulated devices has, and so how long work takes them"
+        yield Mistake(("work", "template"), problem, cure)
 
 
 def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:

@@ -16,7 +16,9 @@ from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.schema import TRAINS, Plan, Task
 
 SOURCE = "plan.json"
-_LATE_KEYS = frozenset({"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation"})
+_LATE_KEYS = frozenset(
+    {"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation", "work"}
+)
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
 _LATE_WITHIN = (("deadline", "grace_s"),)

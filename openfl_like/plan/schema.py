@@ -25,6 +25,8 @@ FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
+TASKS_ALONE = "none"
+"""The template of ``work`` by which every site trains as the tasks say."""
 REJOIN_S = 60.0
 """Four times one pause between two attempts to connect (5 s) and one attempt (10 s): a cable that is out for 40 s."""
 
@@ -451,6 +453,7 @@ class Plan(Section):
     algorithm: Component = Component(template=NO_ALGORITHM)
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
+    work: Component = Component(template=TASKS_ALONE)
     admission: Admission = Admission()
     participation: Participation = Participation()
     deadline: Deadline = Deadline()

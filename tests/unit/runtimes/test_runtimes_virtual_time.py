@@ -128,6 +128,15 @@ async def test_a_device_without_time_for_all_batches_trains_those_that_fit(
     assert given == [2, 2]
 
 
+@pytest.mark.parametrize(("batches", "seconds"), [(1, 2), (3, 5), (4, 7)])
+async def test_a_device_takes_as_long_as_the_work_that_it_is_given(devices: Make, batches: int, seconds: float) -> None:
+    loader = {"template": "src.model:Loader", "settings": {"batch_size": 4}}
+    work = {"template": "static", "settings": {"batches": batches}}
+    run = devices({"speed": each(bern=2, chur=20, zug=20)}, data_loader=loader, work=work)
+    await run.run()
+    assert (BERN, seconds) in run.answers()  # ten samples are two batches of four and one of two
+
+
 async def test_a_device_that_has_time_enough_trains_all(devices: Make) -> None:
     loader = {"template": "src.model:Loader", "settings": {"batch_size": 4}}
     run = devices({"speed": 2}, deadline={"train_s": 15}, data_loader=loader)
