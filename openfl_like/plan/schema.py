@@ -200,9 +200,13 @@ class Deadline(Section):
         """Seconds after which a collaborator that trains is ended, if there is a limit."""
         if self.train_s is None:
             return self.round_s
-        grace_s = max(GRACE_S, self.train_s / 4) if self.grace_s is None else self.grace_s
-        limit_s = self.train_s + grace_s
+        limit_s = self.train_s + self.given_grace_s
         return limit_s if self.round_s is None else min(limit_s, self.round_s)
+
+    @property
+    def given_grace_s(self) -> float:
+        """Seconds that may pass after ``train_s`` until a collaborator is ended; there is none without ``train_s``."""
+        return max(GRACE_S, (self.train_s or 0.0) / 4) if self.grace_s is None else self.grace_s
 
     @property
     def return_limit_s(self) -> float:
