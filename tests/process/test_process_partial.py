@@ -46,5 +46,17 @@ async def test_a_site_that_comes_to_no_batch_in_time_is_absent(tmp_path: Path) -
     assert f"it took longer than {TRAIN_S + 1:g} s" in str(ended.shortfalls["site-1"])
 
 
+async def test_each_site_trains_what_the_plan_gives_it(tmp_path: Path) -> None:
+    async with federation_of(SITES, tmp_path) as (_, user):
+        work = ("work.template=static", "work.settings={batches: 2, sites: {site-2: {samples: 20, which: fixed}}}")
+        experiment = await user.submit(PLAN, *SLEEPY, *work, "deadline.train_s=null")
+        ended = await user.ended(experiment)
+        assert ended.status == "FINISHED", ended.reason
+        history = await user.events(experiment)
+    assert only(history, UpdatePartial) == []
+    trained = [told for told in only(history, UpdateReceived) if (told.round, told.phase) == (1, Phase.TRAIN)]
+    assert {told.collaborator: told.num_samples for told in trained} == {"site-1": 8, "site-2": 20}
+
+
 def _is(told: object, kind: type[AssignmentSent | UpdateReceived]) -> bool:
     return isinstance(told, kind) and (told.round, told.phase, told.collaborator) == (1, Phase.TRAIN, "site-1")
