@@ -83,6 +83,10 @@ KINDS = {
         "openfl_like.federation.participation.selection:Selector",
         "Says who takes part in a round; `selector.template` in the plan.",
     ),
+    "work": (
+        "openfl_like.federation.participation.work:WorkPolicy",
+        "Says how much each site trains in a round; `work.template` in the plan. See [work](../work.md).",
+    ),
     "assigner": (
         "openfl_like.federation.participation.assignment:Assigner",
         "Says who is given which tasks; `assigner.template` in the plan. See [assigners](plan.md#assigners).",

@@ -58,6 +58,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "best_time": "openfl_like.federation.participation.informed:BestTime",
         "rotation": "openfl_like.federation.participation.informed:Rotation",
     },
+    "work": {
+        "none": "openfl_like.federation.participation.work:TasksAlone",
+        "static": "openfl_like.federation.participation.work:StaticWork",
+        "uniform": "openfl_like.federation.participation.work:UniformWork",
+        "equal_time": "openfl_like.federation.participation.work:EqualTime",
+        "best_round_time": "openfl_like.federation.participation.work:BestRoundTime",
+    },
     "assigner": {
         "all": "openfl_like.federation.participation.assignment:AllTasks",
         "random": "openfl_like.federation.participation.assignment:RandomGroups",

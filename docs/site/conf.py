@@ -27,6 +27,7 @@ CONTENTS = {
             "docs/evaluation",
             "docs/algorithms",
             "docs/selection",
+            "docs/work",
             "docs/aggregation",
             "docs/compression",
             "docs/testing",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, Phase
+from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.peer_json import read_peer_json
 
 if TYPE_CHECKING:
@@ -391,6 +391,7 @@ Known: TypeAlias = (
     | ModelKept
     | NothingLearnt
     | DevicesWorked
+    | UpdatePartial
     | RoundFinished
     | ExperimentEnded
 )

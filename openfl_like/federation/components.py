@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.federation.participation.assignment import Assigner
 from openfl_like.federation.participation.selection import SelectionView, Selector
+from openfl_like.federation.participation.work import WorkPolicy, WorkView
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 from openfl_like.registry import resolve
@@ -41,6 +42,17 @@ def _selector(component: Component, place: str) -> Selector:
         text = f"the selector '{component.template}' cannot be asked for a cohort: {type(error).__name__}: {error}"
         raise PlanError(text, place=f"{place}.template", cure="bring it to the Protocol Selector") from error
     return selector
+
+
+def build_work(plan: Plan) -> WorkPolicy:
+    """Build the plan's policy for how much sites train, and ask it once: a package may bring one."""
+    policy = cast("WorkPolicy", build_component("work", plan.work, "work"))
+    try:
+        dict(policy.assign(WorkView(("site-1",), 0, 0, 1, 1)))
+    except Exception as error:  # (whatever the code of a package raises)
+        text = f"the policy '{plan.work.template}' cannot be asked for work: {type(error).__name__}: {error}"
+        raise PlanError(text, place="work.template", cure="bring it to the Protocol WorkPolicy") from error
+    return policy
 
 
 def build_assigner(plan: Plan) -> Assigner:

@@ -8,9 +8,10 @@ from openfl_like.federation.events import Announce, Command
 from openfl_like.federation.participation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.participation.selection import Selector
+from openfl_like.federation.participation.work import TasksAlone, WorkPolicy, WorkView
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.state import ExperimentState
-from openfl_like.federation.task import Phase, TaskCall
+from openfl_like.federation.task import Phase, TaskCall, Work
 from openfl_like.plan.limits import return_limit_s
 from openfl_like.plan.schema import Plan
 
@@ -23,6 +24,7 @@ class ExperimentContext:
     selector: Selector
     evaluation_selector: Selector
     assigner: Assigner
+    work: WorkPolicy
     state: ExperimentState
     now: float = 0.0
     commands: list[Command] = field(default_factory=list)
@@ -32,8 +34,9 @@ class ExperimentContext:
 
     @property
     def remembers(self) -> bool:
-        """Whether a selector goes by what sites have done."""
-        return any(getattr(each, "remembers", False) is True for each in (self.selector, self.evaluation_selector))
+        """Whether a selector, or who says how much sites train, goes by what they have done."""
+        parts = (self.selector, self.evaluation_selector, self.work)
+        return any(getattr(part, "remembers", False) is True for part in parts)
 
     @property
     def roster(self) -> Membership:
@@ -68,6 +71,15 @@ class ExperimentContext:
         if (names, phase) not in self._calls:
             self._calls[names, phase] = calls_in_phase(self.plan.tasks, names, phase)
         return self._calls[names, phase]
+
+    def work_of(self, names: Sequence[str]) -> dict[str, Work]:
+        """How much those are to train that are asked in the open round, where the plan's tasks do not say it."""
+        if isinstance(self.work, TasksAlone):
+            return {}
+        number = self.state.round.number if self.state.round is not None else 0
+        seeds = derive_seed(self.plan.seed, number, "work"), derive_seed(self.plan.seed, 0, "work")
+        rounds = self.plan.aggregator.settings.rounds
+        return dict(self.work.assign(WorkView(sorted(names), *seeds, number, rounds, self.state.histories)))
 
     def members_with_calls(self, phase: Phase) -> Sequence[str]:
         """The members that have a task in a phase of the open round, sorted."""

@@ -16,7 +16,7 @@ from openfl_like.federation.announcements import (
     ExperimentBegun,
     ModelMade,
 )
-from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector
+from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector, build_work
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
@@ -82,7 +82,7 @@ class Experiment:
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
         state = ExperimentState(experiment_id, names, initial_model)
         self._context = ExperimentContext(
-            plan, build_selector(plan), build_evaluation_selector(plan), build_assigner(plan), state
+            plan, build_selector(plan), build_evaluation_selector(plan), build_assigner(plan), build_work(plan), state
         )
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()

@@ -30,6 +30,7 @@ from openfl_like.federation.task import (
     Assignment,
     Phase,
     Update,
+    UpdatePartial,
     check_facts,
     undefined_metrics,
     without_undefined,
@@ -84,6 +85,7 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
     own_s = deadline.training_limit_s if phase is Phase.TRAIN else deadline.round_s
     limit_s = task_limit_s(own_s, context.state.longest_s.get(phase))
     state.open(phase, names, context.now, limit_s)
+    state.work = context.work_of(names) if phase is Phase.TRAIN else {}
     for name in names:
         send(context, state, name)
     if names and context.plan.deadline.round_s is not None:
@@ -107,6 +109,8 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
         continues=state.number if evaluates and name in state.trained else context.state.counted.get(name, 0),
+        train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
+        work=state.work.get(name),
     )
     context.emit(SendAssignment(assignment))
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))
@@ -150,6 +154,8 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     if context.remembers and update.phase is Phase.TRAIN:
         history = context.state.histories.get(update.collaborator, UNKNOWN)
         context.state.histories[update.collaborator] = history.seen(past_training(update, context.now - state.opened))
+    if update.partial:
+        context.announce(UpdatePartial(update.round, update.collaborator, update.num_samples, update.batches))
     context.announce(
         UpdateReceived(
             round=update.round,

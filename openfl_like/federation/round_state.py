@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.task import Phase, Update, Work
 
 WAYS_OUT = (
     "fx experiment resume goes on with the round; "
@@ -57,6 +57,7 @@ class RoundState:
         opened: When the open phase began, on the clock of the events, or the process that drives it now.
         heard: When the last answer of the open phase came, or it began.
         limit_s: How long a site may take for its tasks of the open phase; None: of a snapshot that knew no limit.
+        work: How much those are to train that do not go by the tasks alone; the same however often they are asked.
     """
 
     number: int
@@ -80,6 +81,7 @@ class RoundState:
     opened: float = 0.0
     heard: float = 0.0
     limit_s: float | None = None
+    work: dict[str, Work] = field(default_factory=dict)
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -36,6 +36,26 @@ class TaskCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """How much a site is to train in a round, in place of what the plan's tasks say.
+
+    At most one of ``epochs`` and ``batches`` is given.
+
+    Attributes:
+        epochs: So many times over the samples; None: as the task says.
+        batches: So many steps, in as many epochs as that takes; None: they are not counted.
+        samples: In each epoch only so many samples, rounded up to whole batches; None: all.
+        sample_seed: Draws which samples these are, the same in every epoch and in every round that has this seed; None:
+            others in each epoch.
+    """
+
+    epochs: int | None = None
+    batches: int | None = None
+    samples: int | None = None
+    sample_seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """The work of one collaborator in one phase of a round; its identity is (round, phase, collaborator).
 
@@ -47,9 +67,12 @@ class Assignment:
         model: BLAKE3 identity (hex, see `tensors.manifest`) of the model file to start from; empty in the phase
             ``initialise``.
         seed: Seed of every random draw in the tasks.
-        deadline_s: Seconds the tasks may take; None: no limit.
+        deadline_s: Seconds after which the tasks are ended, and nothing comes of them; None: no limit.
         continues: The last published round whose model has an update of this collaborator in it; what the site keeps
             between rounds goes on from there. 0: there is none.
+        train_s: Seconds after which training stops at the next batch, and what there is counts; None: it goes on.
+        batch_limit: Batches after which it stops likewise: of a simulated device that has no time for more; None: none.
+        work: How much to train; None: as the tasks say.
     """
 
     round: int
@@ -60,6 +83,9 @@ class Assignment:
     seed: int
     deadline_s: float | None = None
     continues: int = 0
+    train_s: float | None = None
+    batch_limit: int | None = None
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +101,8 @@ class Update:
         num_samples: Samples that stand behind the update: its weight; one of none is no part of the new model.
         metrics: Task name -> metric name -> value.
         duration_s: Seconds the tasks took at the site.
+        partial: Whether training was stopped before it had done what was asked, since its time was over.
+        batches: How many batches were trained on; 0: the site does not say.
     """
 
     round: int
@@ -84,6 +112,22 @@ class Update:
     num_samples: int
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     duration_s: float = 0.0
+    partial: bool = False
+    batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePartial:
+    """The time of a site was over before its training was done: what it has trained counts, with so many samples.
+
+    It is told before `UpdateReceived`; ``batches`` is 0 where the site does not say how many there were.
+    """
+
+    kind: ClassVar[str] = "update_partial"
+    round: int
+    collaborator: str
+    num_samples: int
+    batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +182,10 @@ def check_facts(update: Update) -> str:
     """Say what is wrong with an update's counts and metrics; empty if nothing is."""
     if not 0 <= update.num_samples <= MAX_SAMPLES:
         return f"{update.num_samples} is not a possible number of samples"
+    if not 0 <= update.batches <= MAX_SAMPLES:
+        return f"{update.batches} is not a possible number of batches"
+    if update.partial and update.phase is not Phase.TRAIN:
+        return f"it is partial, which no answer to the phase '{update.phase}' can be"
     if bool(update.digest) is (update.phase is Phase.EVALUATE):
         return "it names a model file" if update.digest else "it names no model file"
     if not (math.isfinite(update.duration_s) and update.duration_s >= 0):

@@ -101,13 +101,3 @@ def _filled(array: np.ndarray) -> np.ndarray:
     """Values that show a cast: every element has the full precision of its dtype."""
     filled = (np.arange(array.size) + 1).reshape(array.shape) / 3
     return filled.astype(array.dtype) if array.dtype.kind not in "iu" else np.full(array.shape, 101, array.dtype)
-
-
-def check_members(part: object, protocol: type, what: str) -> None:
-    """Refuse a part that lacks something which only a later round would ask for."""
-    wanted = [name for name in vars(protocol) if not name.startswith("_")]
-    lacking = [name for name in wanted if not hasattr(type(part), name) and name not in dir(part)]
-    if lacking:
-        names = ", ".join(f"'{name}'" for name in lacking)
-        cure = f"add it to the class; {protocol.__module__}.{protocol.__name__} says what each does"
-        raise TaskError(f"{what}: the class {type(part).__name__} has no {names}", cure=cure)

@@ -14,6 +14,7 @@ from openfl_like.frameworks.runner import (
     RunnerContext,
     Shard,
     TaskResult,
+    allowance_of,
     check_tensors,
     hooks_of,
 )
@@ -161,7 +162,7 @@ class NumpyRunner(FormerNames, ABC):
         self.context = context
         self.lr = lr
         self.momentum = momentum
-        self.training = Training(hooks_of(context))
+        self.training = Training(hooks_of(context), allowance=allowance_of(context))
         self._velocity: Tensors = {}
         self._model = self.build_model(np.random.default_rng(0))
 

@@ -1,7 +1,6 @@
 """Performing an assignment: the one entry that every runtime calls, in a worker process or in a simulation."""
 
 import difflib
-import inspect
 import os
 import random
 import time
@@ -30,7 +29,6 @@ from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
 from openfl_like.frameworks.algorithms.personal import PersonalTensors
 from openfl_like.frameworks.algorithms.session import Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
-from openfl_like.frameworks.contract import check_members
 from openfl_like.frameworks.reported import read_metrics, read_samples
 from openfl_like.frameworks.runner import (
     DataLoader,
@@ -39,8 +37,11 @@ from openfl_like.frameworks.runner import (
     StatelessRunner,
     TaskResult,
     TaskRunner,
+    data_form,
     without_optimizer,
 )
+from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
@@ -81,6 +82,7 @@ class _Tasks:
     num_samples: int = 0
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
+    partial: bool = False  # its time was over before it had trained all
     held: GlobalModel | None = None  # what the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
@@ -97,12 +99,21 @@ class Performer:
         workspace: Directory with the submitted code.
         device: Where the task runner works, see `RunnerContext`: what the plan wishes was settled before.
         state: Folder for what the algorithm keeps at this site; None: it is kept in memory.
+        clock: Seconds that never go back; the plan's ``deadline.train_s`` goes by them.
 
     Raises:
         TaskError: If the plan's data loader, task runner, algorithm or compression cannot be found or built.
     """
 
-    def __init__(self, plan: Plan, shard: Shard, workspace: Path, device: str = CPU, state: Path | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        shard: Shard,
+        workspace: Path,
+        device: str = CPU,
+        state: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._task = ""
         self._plan = plan
         self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
@@ -111,11 +122,12 @@ class Performer:
         self._rounds = plan.aggregator.settings.rounds
         self._state = SiteState(state)
         self._personal = PersonalTensors(plan.aggregation.rules)
+        self._allowance = Allowance(clock)
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings
-        self._form = _form(shard)
+        self._form = data_form(shard)
         context = RunnerContext(
             device=device,
             threads=settings.threads,
@@ -124,6 +136,7 @@ class Performer:
             target_shape=self._form.target_shape,
             classes=self._form.classes,
             hooks=self._session or NO_HOOKS,
+            allowance=self._allowance,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
@@ -148,7 +161,7 @@ class Performer:
         Raises:
             TaskError: If the plan's data loader cannot be built.
         """
-        if not self._stateless or _form(shard) != self._form:
+        if not self._stateless or data_form(shard) != self._form:
             return None
         other = copy(self)
         other._move_to(shard, state)  # noqa: SLF001 - it is of this class
@@ -213,6 +226,7 @@ class Performer:
         """
         start, process = time.perf_counter(), os.getpid()
         self._task = ""
+        self._allowance.begin(assignment)
         try:
             work = self._work(assignment, model, out)
         except FailedTaskError:
@@ -231,6 +245,8 @@ class Performer:
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
+            partial=work.partial,
+            batches=self._allowance.batches_done,
         )
 
     def _work(self, assignment: Assignment, model: GlobalModel | None, out: Path | UpdateInMemory) -> _Tasks:
@@ -276,7 +292,11 @@ class Performer:
                 self._load(wanted, own=wanted is model)
                 work.held = wanted
             if call.trains:
-                self._take(work, call, self._call(call, assignment.round))
+                self._allowance.begin_task()
+                result = self._call(call, assignment.round)
+                self._allowance.check_kept(call.name)
+                self._take(work, call, result)
+                work.partial = work.partial or result.partial
                 work.trained = work.unsaved = True
                 work.held = None
             else:
@@ -336,7 +356,7 @@ class Performer:
         with self._blame(f"task '{call.name}'"):
             known: dict[str, object] = {"round": number, "rounds": self._rounds}
             if call.function not in self._parameters:
-                self._parameters[call.function] = _parameters(function)
+                self._parameters[call.function] = parameters_of(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             self._check_arguments(function, call)
             result = function(**{**asked, **call.arguments})
@@ -459,27 +479,6 @@ class _Blame:
         """Raise what is to be told, unless whoever runs a simulation interrupts it."""
         if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
             raise self.performer.failed_at(self.what, error) from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What a runner is told of the data that it is made for."""
-
-    sample_shape: tuple[int, ...]
-    target_shape: tuple[int, ...]
-    classes: int
-
-
-def _form(shard: Shard) -> _Form:
-    return _Form(tuple(shard.sample_shape), tuple(shard.target_shape), shard.schema.classes)
-
-
-def _parameters(function: Callable[..., object]) -> frozenset[str]:
-    """Return the names of a function's parameters; none if it does not tell them."""
-    try:
-        return frozenset(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return frozenset()
 
 
 def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks, is_algorithms
+from openfl_like.frameworks.tasks.allowance import Allowance
 from openfl_like.tensors.named import OPTIMIZER
 
 Batch_co = TypeVar("Batch_co", covariant=True)
@@ -99,6 +100,7 @@ class RunnerContext:
         classes: How many classes the shard's targets name; 0 when they are not class numbers.
         hooks: What a training loop calls around its steps: the plan's algorithm, if it names one. The loop of
             `training.Training` does.
+        allowance: How much a task may train; a training loop asks it at every batch, as that of `training.Training`.
     """
 
     device: str = "cpu"
@@ -108,6 +110,7 @@ class RunnerContext:
     target_shape: tuple[int, ...] = ()
     classes: int = 0
     hooks: StepHooks = NO_HOOKS
+    allowance: Allowance = field(default_factory=Allowance)
 
     @property
     def shares_optimizer(self) -> bool:
@@ -116,16 +119,32 @@ class RunnerContext:
 
 
 @dataclass(frozen=True, slots=True)
+class DataForm:
+    """What a runner is told of the data that it is made for."""
+
+    sample_shape: tuple[int, ...]
+    target_shape: tuple[int, ...]
+    classes: int
+
+
+def data_form(shard: Shard) -> DataForm:
+    """Return what a runner is told of a shard."""
+    return DataForm(tuple(shard.sample_shape), tuple(shard.target_shape), shard.schema.classes)
+
+
+@dataclass(frozen=True, slots=True)
 class TaskResult:
     """What a task function returns.
 
     Attributes:
-        num_samples: Samples the task looked at; for a training task the weight of the update.
+        num_samples: Samples the task looked at, each counted once; for a training task the weight of the update.
         metrics: Metric name -> value.
+        partial: Whether it stopped before it had done what was asked, because its time was over.
     """
 
     num_samples: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    partial: bool = False
 
 
 class TaskRunner(Protocol):
@@ -210,6 +229,12 @@ def hooks_of(context: RunnerContext) -> StepHooks:
     """Return what a training loop calls around its steps; a context of a test's own may be older than algorithms."""
     hooks: StepHooks = getattr(context, "hooks", NO_HOOKS)
     return hooks
+
+
+def allowance_of(context: RunnerContext) -> Allowance:
+    """Return how much a task may train; a context of a test's own may be older than that, and sets no limit."""
+    allowance: Allowance = getattr(context, "allowance", None) or Allowance()
+    return allowance
 
 
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

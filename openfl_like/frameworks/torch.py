@@ -16,6 +16,7 @@ from openfl_like.frameworks.runner import (
     RunnerContext,
     Shard,
     TaskResult,
+    allowance_of,
     check_tensors,
     hooks_of,
 )
@@ -93,7 +94,7 @@ class TorchRunner(FormerNames, ABC):
         self._optimizer: torch.optim.Optimizer | None = None
         self._plain_descent: BuiltOptimizer | None = None
         self._known_views: ModuleViews | None = None
-        self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss))
+        self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss), allowance_of(context))
 
     @abstractmethod
     def build_model(self) -> nn.Module:

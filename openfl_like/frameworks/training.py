@@ -14,6 +14,7 @@ from openfl_like.frameworks.metrics import Seen
 from openfl_like.frameworks.model import Model, Observation
 from openfl_like.frameworks.runner import DataLoader, TaskResult
 from openfl_like.frameworks.targets import check_class_numbers
+from openfl_like.frameworks.tasks.allowance import Allowance
 
 _OURS = Path(__file__).resolve().parent
 BatchT = TypeVar("BatchT", bound=Sized)
@@ -44,17 +45,22 @@ class Training:
         hooks: The plan's algorithm, or nothing; see `runner.RunnerContext`.
         own_loss: Says whether the loss is the user's own; the one that comes with a runner takes integers for the
             numbers of classes, so they are looked at.
+        allowance: How much a task may train; None: as much as it says.
 
     Attributes:
         seed: Of the assignment; the order of the samples is drawn from it.
         epoch: How many epochs of the assignment are done.
         failed: The last batch of the assignment over which a step raised; None: there is none.
+        allowance: How much a task may train.
     """
 
-    def __init__(self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True, allowance: Allowance | None = None
+    ) -> None:
         self._hooks = hooks
         self._own_loss = own_loss
         self._gradients = SiteGradients()
+        self.allowance = Allowance() if allowance is None else allowance
         self.seed = 0
         self.epoch = 0
         self.failed: FailedBatch | None = None
@@ -69,10 +75,11 @@ class Training:
         Args:
             loader: Gives the batches.
             model: Is stepped.
-            epochs: How often every sample is seen.
+            epochs: How often every sample is seen, unless the assignment says how much to train.
 
         Returns:
-            The number of samples, and the metrics of the last epoch, each batch measured before its step.
+            The number of samples, and the metrics of the last epoch, each batch measured before its step. When the time
+            for training is over, what there is after the batch at work, said to be partial.
 
         Raises:
             TensorError: If a target is not the number of a class, and the loss takes it for one.
@@ -106,10 +113,11 @@ class Training:
         if int(epochs) != epochs or epochs < 1:
             raise UsageError(f"epochs is {epochs!r}", cure="give the task a whole number of epochs, 1 or more")
         seen = Seen()
-        for _ in range(epochs):
-            seen = self.observe(step, loader.train_batches(self.seed, self.epoch))
+        allowance = self.allowance
+        for _ in allowance.epochs(int(epochs)):
+            seen = self.observe(step, allowance.batches(loader.train_batches, self.seed, self.epoch))
             self.epoch += 1
-        return TaskResult(loader.num_train, seen.metrics())
+        return TaskResult(allowance.num_samples(loader.num_train), seen.metrics(), allowance.partial)
 
     def validate(self, measure: Step[BatchT], loader: DataLoader[BatchT]) -> TaskResult:
         """Measure a model on the held-out samples; raises as `train` does."""

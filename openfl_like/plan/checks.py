@@ -12,7 +12,7 @@ from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.names import rule_against
-from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TRAINS, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TASKS_ALONE, TRAINS, Plan, StopRule, Task
 from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
@@ -63,6 +63,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
         ("selector", ("evaluation_selector",), plan.evaluation_selector),
+        ("work", ("work",), plan.work),
         ("aggregation", ("aggregation",), plan.aggregation),
         ("server_optimizer", ("server_optimizer",), plan.server_optimizer),
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
@@ -198,6 +199,7 @@ def _devices(plan: Plan) -> Iterator[Mistake]:
     if section.unit == "steps" and not isinstance(plan.data_loader.settings.get("batch_size"), int):
         cure = "write data_loader.settings.batch_size, or unit: samples"
         yield Mistake((*path, "unit"), "it is not said how many samples a step has", cure)
+    yield from _batches(plan)
     network, power = section.network, section.power
     yield from _quantity((*path, "speed"), section.speed, above=True)
     yield from _quantity((*path, "network", "down_bytes_per_s"), network.down_bytes_per_s, above=True)
@@ -212,6 +214,19 @@ def _devices(plan: Plan) -> Iterator[Mistake]:
     built = None if found else _built("availability", section.availability)
     yield from _quantity((*place, "settings", "probability"), getattr(built, "probability", None), most=1)
     yield from _bounds(place, built, most=1)
+
+
+def _batches(plan: Plan) -> Iterator[Mistake]:
+    """Look whether it is known what devices do until a time, where they stop at a batch."""
+    if isinstance(plan.data_loader.settings.get("batch_size"), int):
+        return
+    cure = "write data_loader.settings.batch_size"
+    if plan.deadline.train_s is not None:
+        problem = "simulated devices stop at a batch, and it is not said how many samples one has"
+        yield Mistake(("deadline", "train_s"), problem, cure)
+    if plan.work.template != TASKS_ALONE:
+        problem = "it is not said how many samples a batch of simulated devices has, and so how long work takes them"
+        yield Mistake(("work", "template"), problem, cure)
 
 
 def _quantity(path: KeyPath, quantity: Quantity | None, most: float = inf, *, above: bool = False) -> Iterator[Mistake]:
@@ -383,6 +398,9 @@ def _participation(plan: Plan) -> Iterator[Mistake]:
 
 def _times(plan: Plan) -> Iterator[Mistake]:
     limit = plan.deadline.round_s
+    if plan.deadline.grace_s is not None and plan.deadline.train_s is None:
+        cure = "write deadline.train_s, or leave this out"
+        yield Mistake(("deadline", "grace_s"), "there is no deadline.train_s that it could follow", cure)
     for key, what in (("train_s", "training"), ("rejoin_s", "coming back")):
         value = getattr(plan.deadline, key)
         if limit is not None and value is not None and value > limit:

@@ -17,10 +17,22 @@ from openfl_like.plan.schema import TRAINS, Plan, Task
 
 SOURCE = "plan.json"
 _LATE_KEYS = frozenset(
-    {"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation", "evaluation_selector"}
+    {
+        "algorithm",
+        "server_optimizer",
+        "include",
+        "exclude",
+        "interface",
+        "tags",
+        "simulation",
+        "evaluation_selector",
+        "work",
+    }
 )
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
+_LATE_WITHIN = (("deadline", "grace_s"),)
+"""The same of keys within a section."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
 
@@ -59,6 +71,10 @@ def frozen_values(plan: Plan) -> dict[str, object]:
     if not plan.aggregation.rules:
         parts = plan.aggregation.model_dump(mode="json", exclude={"rules"})
         values["aggregation"] = _sorted(parts)
+    for section, key in _LATE_WITHIN:
+        part = values[section]
+        if isinstance(part, dict) and part[key] is None:
+            values[section] = {name: value for name, value in part.items() if name != key}
     if "simulation" in values:
         parts = plan.simulation.model_dump(mode="json", exclude_none=False)
         values["simulation"] = {key: _sorted_value(parts[key]) for key in sorted(parts) if parts[key] is not None}

@@ -6,7 +6,7 @@ None of these limits touches what a run computes as long as it is not hit.
 import math
 from collections.abc import Iterable
 
-from openfl_like.plan.schema import REJOIN_S, Deadline
+from openfl_like.plan.schema import GRACE_S, REJOIN_S, Deadline
 
 FIRST_TASK_S = 86_400.0
 """How long the tasks of a phase may take that no site has finished yet: a day."""
@@ -65,8 +65,11 @@ def described(deadline: Deadline) -> dict[str, str]:
     derived = (
         f"{TASK_FACTOR} times the longest so far, at least {LEAST_TASK_S:g} s; {FIRST_TASK_S:g} s while there is none"
     )
-    if deadline.training_limit_s is None:
-        told["deadline.train_s"] = derived
+    if deadline.train_s is None:
+        if deadline.round_s is None:
+            told["deadline.train_s"] = derived
+    elif deadline.grace_s is None:
+        told["deadline.grace_s"] = f"{deadline.given_grace_s:g} s: a quarter of train_s, at least {GRACE_S:g} s"
     if deadline.round_s is None:
         silent = f"a phase ends that brings no answer for {SILENT_FACTOR} times as long"
         told["deadline.round_s"] = f"for initial models and evaluations {derived}; {silent}"

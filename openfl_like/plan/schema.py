@@ -16,15 +16,20 @@ from pydantic import Tag as UnionTag
 
 from openfl_like.plan.address import checked_host
 from openfl_like.plan.names import TAG_PATTERN
-from openfl_like.plan.section import BY_TYPE, OF_VALUES, OF_WORDS, Component, Name, Section, Settings
+from openfl_like.plan.section import BY_TYPE, OF_VALUES, OF_WORDS, Component, Name, Section, Settings, named_only
 from openfl_like.plan.simulation import SimulationSection
 
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
+TASKS_ALONE = "none"
+"""The template of ``work`` by which every site trains as the tasks say."""
 REJOIN_S = 60.0
 """Four times one pause between two attempts to connect (5 s) and one attempt (10 s): a cable that is out for 40 s."""
+
+GRACE_S = 10.0
+"""The shortest time that a batch, and what follows training, may take after ``deadline.train_s``, if it is not said."""
 
 
 class CompressionPipeline(Component):
@@ -168,20 +173,32 @@ class Deadline(Section):
     """How long a round may take.
 
     Attributes:
-        train_s: Seconds a collaborator may train; none: as long as the round, see `plan.limits`.
+        train_s: Seconds a collaborator may train: then it stops at the next batch, and what it has counts; none: as
+            long as the round, see `plan.limits`.
+        grace_s: Seconds after ``train_s`` in which it must have come to the end of its batch and done what follows;
+            then its tasks are ended, and nothing comes of them; none: a quarter of ``train_s``, at least `GRACE_S`.
         round_s: Seconds a phase of the round may last; none: by what was observed, see `plan.limits`.
         rejoin_s: Seconds a collaborator whose connection broke may take to come back; none: at least `REJOIN_S`, longer
             where answers take longer, and never longer than the round.
     """
 
     train_s: Annotated[float, Field(gt=0)] | None = None
+    grace_s: Annotated[float, Field(gt=0)] | None = None
     round_s: Annotated[float, Field(gt=0)] | None = None
     rejoin_s: Annotated[float, Field(gt=0)] | None = None
 
     @property
     def training_limit_s(self) -> float | None:
-        """Seconds that a collaborator may train, if there is a limit."""
-        return self.train_s if self.train_s is not None else self.round_s
+        """Seconds after which a collaborator that trains is ended, if there is a limit."""
+        if self.train_s is None:
+            return self.round_s
+        limit_s = self.train_s + self.given_grace_s
+        return limit_s if self.round_s is None else min(limit_s, self.round_s)
+
+    @property
+    def given_grace_s(self) -> float:
+        """Seconds that may pass after ``train_s`` until a collaborator is ended; there is none without ``train_s``."""
+        return max(GRACE_S, (self.train_s or 0.0) / 4) if self.grace_s is None else self.grace_s
 
     @property
     def return_limit_s(self) -> float:
@@ -337,6 +354,7 @@ class Plan(Section):
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
     evaluation_selector: Component = Component(template="all")
+    work: Component = Component(template=TASKS_ALONE)
     admission: Admission = Admission()
     participation: Participation = Participation()
     deadline: Deadline = Deadline()

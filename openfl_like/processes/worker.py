@@ -30,7 +30,7 @@ from openfl_like.errors import FederationError, TaskError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.failure import FailedShardError, failure_of, fields_of_failure
 from openfl_like.federation.parties import ShardFacts
-from openfl_like.federation.task import Assignment, Phase, TaskCall
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Work
 from openfl_like.processes.ownership import MARK
 from openfl_like.processes.parent_death import die_with_parent
 from openfl_like.processes.worker_walls import ORDER, WorkerWalls
@@ -51,13 +51,15 @@ def fields_of(value: "DataclassInstance") -> dict[str, object]:
 
 def assignment_to_json(assignment: Assignment) -> dict[str, object]:
     """Return an assignment as JSON values."""
-    return fields_of(assignment) | {"tasks": [fields_of(task) for task in assignment.tasks]}
+    work = None if assignment.work is None else fields_of(assignment.work)
+    return fields_of(assignment) | {"tasks": [fields_of(task) for task in assignment.tasks], "work": work}
 
 
 def assignment_from_json(value: Mapping[str, Any]) -> Assignment:
     """Return the assignment of JSON values."""
     tasks = tuple(TaskCall(**task) for task in value["tasks"])
-    return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks})
+    work = None if value.get("work") is None else Work(**value["work"])
+    return Assignment(**{**value, "phase": Phase(value["phase"]), "tasks": tasks, "work": work})
 
 
 class Worker:

@@ -9,7 +9,7 @@ def read_update(answer: object, assignment: Assignment) -> Update:
     Raises:
         ValueError: If a field is missing, or not what it should be, or it is an answer to another assignment.
     """
-    known = {"round", "phase", "collaborator", "digest", "num_samples", "metrics", "duration_s"}
+    known = {"round", "phase", "collaborator", "digest", "num_samples", "metrics", "duration_s", "partial", "batches"}
     if not isinstance(answer, dict) or not answer.keys() <= known:
         raise ValueError("it is not an update")
     update = Update(
@@ -20,6 +20,8 @@ def read_update(answer: object, assignment: Assignment) -> Update:
         num_samples=_whole(answer["num_samples"], "num_samples"),
         metrics={name: _numbers(each) for name, each in _mapping(answer.get("metrics", {}), "metrics").items()},
         duration_s=_number(answer.get("duration_s", 0.0), "duration_s"),
+        partial=_truth(answer.get("partial", False), "partial"),
+        batches=_whole(answer.get("batches", 0), "batches"),
     )
     asked = (assignment.round, assignment.phase, assignment.collaborator)
     if (update.round, update.phase, update.collaborator) != asked:
@@ -49,6 +51,12 @@ def _text(value: object, what: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{what} is not text that UTF-8 can hold") from None
+    return value
+
+
+def _truth(value: object, what: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{what} is neither true nor false")  # noqa: TRY004 (as above)
     return value
 
 

@@ -308,7 +308,9 @@ class InVirtualTime:
             return None
         model = self._repository.path(assignment.model).stat().st_size if assignment.model else 0
         known = self._plain and assignment.phase is Phase.TRAIN
-        amount = self._count.amount(assignment, self._shards[name].schema.counts)
+        counts = self._shards[name].schema.counts
+        assignment = self._count.limited(assignment, counts, profile.speed)
+        amount = self._count.amount(assignment, counts)
         course = Course.of(profile, amount, model, model if known else 0)
         work = self._works[identity] = _DeviceWork(assignment, self._now, course)
         return work if self._comes(work) else None

@@ -302,10 +302,12 @@ class Collaborator:
 
     async def _have_performed(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
         """Give the assignment to the worker; if that dies over it, to new ones, each after a longer pause."""
-        restarts = Restarts()
+        restarts, loop = Restarts(), asyncio.get_running_loop()
+        began = loop.time()
         while True:
             try:
-                return await (await self._ready_worker()).perform(assignment, model, out)
+                worker = await self._ready_worker()
+                return await worker.perform(_with_time_left(assignment, loop.time() - began), model, out)
             except WorkerEndedError as error:
                 await self._end_worker()
                 if restarts.exhausted:
@@ -416,6 +418,13 @@ class Collaborator:
             starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, FederationError):
             await (await starting).stop()
+
+
+def _with_time_left(assignment: Assignment, gone_s: float) -> Assignment:
+    """Return an assignment for which some of its time is gone: a worker had to be started, or died over it."""
+    if assignment.train_s is None:
+        return assignment
+    return replace(assignment, train_s=max(0.0, assignment.train_s - gone_s))
 
 
 def _damaged(path: Path, digest: str) -> bool:

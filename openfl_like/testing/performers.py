@@ -18,7 +18,7 @@ Mistake = str | Callable[[], None]
 class FakePerformer:
     """A `runtimes.local.Performs`: its model is one float32 vector, training adds a constant to every element.
 
-    The initial model is zeros, ``accuracy`` is the mean of the model that is evaluated.
+    The initial model is zeros, ``accuracy`` is the mean of the model that is evaluated. Its batches have one sample.
 
     Attributes:
         step: What a training adds.
@@ -50,8 +50,9 @@ class FakePerformer:
             step = self.step if assignment.phase is Phase.TRAIN else 0.0
             write_tensors(out, {"weights": vector + np.float32(step)}, sync=False)
             digest = file_digest(out)
-        key = assignment.round, assignment.phase, assignment.collaborator
-        return Update(*key, digest, self.num_samples, metrics)
+        key, limit = (assignment.round, assignment.phase, assignment.collaborator), assignment.batch_limit
+        samples = self.num_samples if limit is None else min(limit, self.num_samples)
+        return Update(*key, digest, samples, metrics, partial=limit is not None, batches=limit or 0)
 
 
 def read_vector(model: Path) -> np.ndarray:

@@ -4,6 +4,7 @@ A framework is imported where a runner of it is built: by a run that may (see te
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from openfl_like.aggregation.engine import Output, Recipe, UpdateFile, aggregate
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
+from openfl_like.federation.task import Assignment, Phase, Work
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, TaskRunner
 from openfl_like.tensors.container import read_tensors, write_tensors
@@ -27,6 +29,8 @@ class Runner(TaskRunner, Protocol):
     """What these tests ask besides the protocol."""
 
     loader: DataLoader[object]
+
+    context: RunnerContext
 
     def train(self, epochs: int = 1) -> TaskResult: ...
 
@@ -347,6 +351,30 @@ def test_training_learns_and_is_counted(build: Build) -> None:
     assert after.metrics["loss"] < before.metrics["loss"]
     assert after.metrics["auc"] > 0.95
     assert after.metrics.keys() == {"loss", "accuracy", "auc"} == trained.metrics.keys()
+
+
+@every
+def test_training_stops_at_a_batch_and_counts_what_it_has_seen(build: Build) -> None:
+    ends = []
+    job = Assignment(1, Phase.TRAIN, "ada", (), "m", 5)
+    for limited, samples in (
+        (replace(job, batch_limit=2), 32),
+        (replace(job, work=Work(batches=2)), 32),
+        (replace(job, train_s=1e-9, work=Work(epochs=3)), 16),
+        (job, 50),
+    ):
+        runner = build()
+        runner.initialise(3)
+        runner.begin(5)
+        runner.context.allowance.begin(limited)
+        result = runner.train()
+        assert (result.num_samples, result.partial) == (
+            samples,
+            limited not in (job, replace(job, work=Work(batches=2))),
+        )
+        ends.append(bits(runner))
+    assert ends[0] == ends[1]
+    assert len({tuple(end.items()) for end in ends}) == 3
 
 
 @every

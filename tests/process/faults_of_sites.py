@@ -138,7 +138,9 @@ FAULTS = (
     _happens(Answer("site-2", "train", 2, "", "not finite"), gives="nan"),
     _happens(Answer("site-1", "train", 2, "", "SIGKILL"), does="kill"),
     _happens(Answer("site-2", "train", 2, "", "left: "), does="kill-parent"),
-    _happens(Answer("site-1", "train", 2, "", "longer than 1 s"), "deadline.train_s=1", does="hang"),
+    _happens(
+        Answer("site-1", "train", 2, "", "longer than 2 s"), "deadline.train_s=1", "deadline.grace_s=1", does="hang"
+    ),
     Fault(
         "a quorum is reached, without one site",
         Answer("site-2", "train", 2, "NoData", WORDS[2], Condition.DEGRADED),

@@ -23,7 +23,7 @@ from openfl_like.federation.announcements import (
     fields_of,
 )
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked
+from openfl_like.federation.task import DevicesWorked, UpdatePartial
 from openfl_like.printable import printable_line
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ class Screen:
                 return self._rounds.finished(told, event.time)
             case DevicesWorked():
                 self._rounds.worked(told)
+            case UpdatePartial():
+                return self._rounds.partial(told)
             case CollaboratorAdmitted() | CollaboratorAway() if self._rounds.virtual:
                 return []
             case CollaboratorAbsent():

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from openfl_like.federation.history.rounds import RoundRecord
 
+from openfl_like.cli.experiment.sentences import counted
+
 _ALWAYS = ("round", "status", "contributors")
 
 
@@ -41,6 +43,7 @@ def _cells(one: "RoundRecord") -> dict[str, object]:
     return {
         "status": one.status.value,
         "contributors": contributors,
+        "partial": {f"{name}:": counted(samples, "sample") for name, samples in one.partial.items()},
         "also selected": others,
         "absent": absent,
         "evaluated by": "contributors" if _same(one) else one.evaluators,

@@ -31,7 +31,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.failure import OF_DEVICES, Failure
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked
+from openfl_like.federation.task import DevicesWorked, UpdatePartial
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
 UNLIMITED_WIDTH = 4
@@ -168,6 +168,7 @@ class RoundLines:
         self._absent: dict[tuple[str, str], str] = {}
         self._metric = self._best = ""
         self._worked: DevicesWorked | None = None
+        self._partial = 0
         self.virtual = False
 
     def begin(self, told: ExperimentBegun) -> None:
@@ -202,6 +203,15 @@ class RoundLines:
         """Take what the round that ends has asked of simulated devices."""
         self._worked = told
 
+    def partial(self, told: UpdatePartial) -> list[str]:
+        """Return the line for an update that is partial; those of simulated devices are counted."""
+        if self.virtual:
+            self._partial += 1
+            return []
+        after = f"after batch {told.batches}, " if told.batches else ""
+        samples = counted(told.num_samples, "sample")
+        return [f"round {told.round}: {told.collaborator} stopped {after}as its time was over: {samples} count"]
+
     def finished(self, told: RoundFinished, time: float = 0.0) -> list[str]:
         """Return the lines for a round that is done; in virtual time at a time in seconds."""
         if self.virtual:
@@ -225,7 +235,9 @@ class RoundLines:
         if told.best:
             self._is_best(told)
         figures.append(f"{len(told.contributors or told.evaluators)} of {counted(len(told.selected), 'device')}")
-        worked, self._worked = self._worked, None
+        if self._partial:
+            figures.append(f"{self._partial} of them partial")
+        worked, self._worked, self._partial = self._worked, None, 0
         energy = math.fsum(worked.energy_j.values()) if worked is not None else 0.0
         if energy:
             figures.append(joules(energy))

@@ -291,7 +291,8 @@ _WORDS: dict[FindingKind, _Words] = {
     ),
     FindingKind.DEADLINE_SHORT: (
         lambda one: f"it is forecast to take {_compared(one)[0]}, and the plan gives {_compared(one)[1]}",
-        "raise the deadline, or do less in a round; the forecast is for a machine like this one",
+        "raise the deadline, or do less in a round (after deadline.train_s, what was trained by then counts); "
+        "the forecast is for a machine like this one",
     ),
     FindingKind.LOCAL_FILE: (
         lambda one: f"the code names a file of this machine: {one.name}",

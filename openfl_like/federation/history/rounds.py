@@ -14,11 +14,12 @@ from openfl_like.federation.announcements import (
     ModelsEvaluated,
     RoundFinished,
     RoundStarted,
+    UpdateLost,
     UpdateReceived,
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase
+from openfl_like.federation.task import Phase, UpdatePartial
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class RoundRecord:
         evaluators: Who evaluated the model.
         unevaluated: Who should have evaluated it and did not -> why.
         matrix: How each site found each given model: site -> task -> metric -> value.
+        partial: Of the contributors, those whose time was over before they had trained all -> their samples.
         status: FINISHED, or FAILED or CANCELLED like the experiment that ended in it.
     """
 
@@ -60,7 +62,32 @@ class RoundRecord:
     evaluators: tuple[str, ...] = ()
     unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    partial: Mapping[str, int] = field(default_factory=dict)
     status: Status = Status.FINISHED
+
+
+@dataclass(slots=True)
+class PartialSamples:
+    """Who of the open round had no time to train all, and on how many samples each has trained."""
+
+    samples: dict[str, int] = field(default_factory=dict)
+
+    def see(self, told: Announcement) -> None:
+        """Take what is told."""
+        match told:
+            case RoundStarted():
+                self.samples.clear()
+            case UpdatePartial(collaborator=name, num_samples=samples):
+                self.samples[name] = samples
+            case UpdateLost(collaborator=name):
+                self.samples.pop(name, None)
+            case _:
+                pass
+
+    def added_to(self, record: RoundRecord) -> RoundRecord:
+        """Return the record of the round with those of its contributors."""
+        found = {name: self.samples[name] for name in record.contributors if name in self.samples}
+        return replace(record, partial=found) if found else record
 
 
 def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
@@ -70,9 +97,11 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
     """
     made: dict[int, ModelMade] = {}
     matrices: dict[int, ModelsEvaluated] = {}
+    partial = PartialSamples()
     unfinished: RoundRecord | None = None
     for event in events:
         unfinished = _unfinished(unfinished, event.announcement)
+        partial.see(event.announcement)
         match event.announcement:
             case ModelMade() as model:
                 made[model.round] = model
@@ -82,7 +111,7 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
                 matrices[evaluated.round] = evaluated
             case RoundFinished() as finished:
                 number = finished.round
-                yield _record(finished, made.pop(number, None), matrices.pop(number, None))
+                yield partial.added_to(_record(finished, made.pop(number, None), matrices.pop(number, None)))
             case _:
                 pass
     if unfinished is not None and unfinished.status.ended:

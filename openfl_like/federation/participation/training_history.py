@@ -20,6 +20,7 @@ class PastTraining:
         training_s: Seconds that the site says it has worked.
         loss: Of its training, by its own account, from -1e30 to 1e30; None: it told none.
         num_samples: How many samples it trained on.
+        batches: In how many batches; 0: it does not say.
     """
 
     round: int
@@ -27,6 +28,7 @@ class PastTraining:
     training_s: float
     loss: float | None
     num_samples: int
+    batches: int = 0
 
     @property
     def transfer_s(self) -> float:
@@ -75,4 +77,4 @@ def past_training(update: Update, round_s: float) -> PastTraining:
     """
     losses = [metrics["loss"] for metrics in update.metrics.values() if "loss" in metrics]
     loss = max(-MOST_LOSS, min(MOST_LOSS, losses[0])) if losses else None
-    return PastTraining(update.round, round_s, update.duration_s, loss, update.num_samples)
+    return PastTraining(update.round, round_s, update.duration_s, loss, update.num_samples, update.batches)

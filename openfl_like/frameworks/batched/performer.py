@@ -210,6 +210,9 @@ class BatchPerformer:
         if any(work.is_of(first) and work.reason in _OF_EVERY_SITE for _, work in self._works):
             outcome.alone += assignments
             return outcome
+        assignments = _unlimited(assignments, outcome)
+        if not assignments:
+            return outcome
         with self._code.active():
             members, work = self._members(assignments, outcome)
             form = work.form if work is not None else None
@@ -455,3 +458,18 @@ def _refuse(obstacle: Obstacle, detail: str) -> NoReturn:
 
 def _words(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"[:_LONGEST_DETAIL]
+
+
+def _unlimited(assignments: Sequence[Assignment], outcome: BatchOutcome) -> Sequence[Assignment]:
+    """Return those that train as much as their tasks say; the others are to work alone, and it is said why."""
+    own = [each for each in assignments if _is_limited(each)]
+    if not own:
+        return assignments
+    detail = "deadline.train_s or work has each site train as much as it may itself"
+    outcome.alone += own
+    outcome.reasons.append(NotBatched(Obstacle.TASKS, detail, own[0].phase))
+    return [each for each in assignments if not _is_limited(each)]
+
+
+def _is_limited(assignment: Assignment) -> bool:
+    return (assignment.train_s, assignment.batch_limit, assignment.work) != (None, None, None)

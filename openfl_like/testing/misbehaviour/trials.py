@@ -80,6 +80,7 @@ class Interleaving:
             f"task_runner.settings={json.dumps({'acts': acts})}",
             f"aggregator.settings.rounds_to_train={ROUNDS}",
             f"deadline.train_s={TRAIN_S}",
+            "deadline.grace_s=1",
             *policy,
         )
 

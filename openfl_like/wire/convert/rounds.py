@@ -11,7 +11,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
-from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update, Work
 from openfl_like.wire.convert.values import decode_mapping, digest_from, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
@@ -36,7 +36,37 @@ def assignment_to(value: Assignment) -> pb.Assignment:
         seed=value.seed,
         deadline_s=value.deadline_s,
         continues=value.continues,
+        train_s=value.train_s,
+        batch_limit=value.batch_limit,
+        work=None if value.work is None else _work_to(value.work),
     )
+
+
+def _work_to(value: Work) -> pb.Work:
+    return pb.Work(epochs=value.epochs, batches=value.batches, samples=value.samples, sample_seed=value.sample_seed)
+
+
+def _work_from(message: pb.Work) -> Work:
+    epochs, batches, samples = (_amount(message, name) for name in ("epochs", "batches", "samples"))
+    if epochs is not None and batches is not None:
+        raise ValueError("work that counts both epochs and batches")
+    return Work(epochs, batches, samples, message.sample_seed if message.HasField("sample_seed") else None)
+
+
+def _amount(message: pb.Work | pb.Assignment, name: str) -> int | None:
+    if not message.HasField(name):
+        return None
+    amount = int(getattr(message, name))
+    if not amount:
+        raise ValueError(f"{name} is 0")
+    return amount
+
+
+def _seconds(message: pb.Assignment, name: str) -> float | None:
+    seconds = float(getattr(message, name)) if message.HasField(name) else None
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"{name} is {seconds:g} s")
+    return seconds
 
 
 def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
@@ -44,9 +74,6 @@ def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
     tasks = tuple(
         TaskCall(t.name, t.function, decode_mapping(t.arguments_json), t.apply, t.trains) for t in message.tasks
     )
-    deadline = message.deadline_s if message.HasField("deadline_s") else None
-    if deadline is not None and not (math.isfinite(deadline) and deadline > 0):
-        raise ValueError(f"a deadline of {deadline:g} s")
     phase = Phase(message.phase)
     return Assignment(
         round=message.round,
@@ -55,8 +82,11 @@ def assignment_from(message: pb.Assignment, collaborator: str) -> Assignment:
         tasks=tasks,
         model=digest_from(message.model),
         seed=message.seed,
-        deadline_s=deadline,
+        deadline_s=_seconds(message, "deadline_s"),
         continues=message.continues,
+        train_s=_seconds(message, "train_s"),
+        batch_limit=_amount(message, "batch_limit"),
+        work=_work_from(message.work) if message.HasField("work") else None,
     )
 
 
@@ -69,6 +99,8 @@ def update_to(value: Update) -> pb.Update:
         num_samples=value.num_samples,
         metrics={task: pb.TaskMetrics(values=dict(values)) for task, values in value.metrics.items()},
         duration_s=value.duration_s,
+        partial=value.partial,
+        batches=value.batches,
     )
 
 
@@ -82,6 +114,8 @@ def update_from(message: pb.Update, collaborator: str) -> Update:
         num_samples=message.num_samples,
         metrics={task: dict(metrics.values) for task, metrics in sorted(message.metrics.items())},
         duration_s=message.duration_s,
+        partial=message.partial,
+        batches=message.batches,
     )
 
 

@@ -653,7 +653,7 @@ class TaskCall(_message.Message):
     def __init__(self, name: _Optional[str] = ..., function: _Optional[str] = ..., arguments_json: _Optional[str] = ..., apply: _Optional[str] = ..., trains: bool = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s", "continues")
+    __slots__ = ("round", "phase", "tasks", "model", "seed", "deadline_s", "continues", "train_s", "batch_limit", "work")
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
@@ -661,6 +661,9 @@ class Assignment(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     CONTINUES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_S_FIELD_NUMBER: _ClassVar[int]
+    BATCH_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    WORK_FIELD_NUMBER: _ClassVar[int]
     round: int
     phase: str
     tasks: _containers.RepeatedCompositeFieldContainer[TaskCall]
@@ -668,7 +671,22 @@ class Assignment(_message.Message):
     seed: int
     deadline_s: float
     continues: int
-    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[TaskCall, _Mapping]]] = ..., model: _Optional[str] = ..., seed: _Optional[int] = ..., deadline_s: _Optional[float] = ..., continues: _Optional[int] = ...) -> None: ...
+    train_s: float
+    batch_limit: int
+    work: Work
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[TaskCall, _Mapping]]] = ..., model: _Optional[str] = ..., seed: _Optional[int] = ..., deadline_s: _Optional[float] = ..., continues: _Optional[int] = ..., train_s: _Optional[float] = ..., batch_limit: _Optional[int] = ..., work: _Optional[_Union[Work, _Mapping]] = ...) -> None: ...
+
+class Work(_message.Message):
+    __slots__ = ("epochs", "batches", "samples", "sample_seed")
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_SEED_FIELD_NUMBER: _ClassVar[int]
+    epochs: int
+    batches: int
+    samples: int
+    sample_seed: int
+    def __init__(self, epochs: _Optional[int] = ..., batches: _Optional[int] = ..., samples: _Optional[int] = ..., sample_seed: _Optional[int] = ...) -> None: ...
 
 class TaskMetrics(_message.Message):
     __slots__ = ("values",)
@@ -684,7 +702,7 @@ class TaskMetrics(_message.Message):
     def __init__(self, values: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class Update(_message.Message):
-    __slots__ = ("round", "phase", "digest", "num_samples", "metrics", "duration_s")
+    __slots__ = ("round", "phase", "digest", "num_samples", "metrics", "duration_s", "partial", "batches")
     class MetricsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -698,13 +716,17 @@ class Update(_message.Message):
     NUM_SAMPLES_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
     round: int
     phase: str
     digest: str
     num_samples: int
     metrics: _containers.MessageMap[str, TaskMetrics]
     duration_s: float
-    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., digest: _Optional[str] = ..., num_samples: _Optional[int] = ..., metrics: _Optional[_Mapping[str, TaskMetrics]] = ..., duration_s: _Optional[float] = ...) -> None: ...
+    partial: bool
+    batches: int
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., digest: _Optional[str] = ..., num_samples: _Optional[int] = ..., metrics: _Optional[_Mapping[str, TaskMetrics]] = ..., duration_s: _Optional[float] = ..., partial: bool = ..., batches: _Optional[int] = ...) -> None: ...
 
 class Ready(_message.Message):
     __slots__ = ("plan_digest",)

@@ -49,7 +49,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, Phase
+from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 
 FAILURE = Failure(FailureKind.TASK, "no", "NoData", "src/m.py", 3, "t", "", Phase.TRAIN, 0, "a", -9)
 EVERY: tuple[Known, ...] = (
@@ -77,6 +77,7 @@ EVERY: tuple[Known, ...] = (
     ModelKept(1, "aa", {"bern": "bb"}),
     NothingLearnt(3, "d0"),
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
+    UpdatePartial(1, "a", 96, 3),
     RoundFinished(
         1,
         "d1",

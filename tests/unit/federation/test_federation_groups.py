@@ -11,6 +11,7 @@ from openfl_like.errors import PlanError
 from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.participation.assignment import RandomGroups
+from openfl_like.federation.participation.work import TasksAlone
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase
@@ -81,7 +82,7 @@ def context(*names: str) -> ExperimentContext:
     }
     plan = Plan.model_validate(values)
     selectors = build_selector(plan), build_evaluation_selector(plan)
-    made = ExperimentContext(plan, *selectors, build_assigner(plan), ExperimentState("exp-1", names, ""))
+    made = ExperimentContext(plan, *selectors, build_assigner(plan), TasksAlone(), ExperimentState("exp-1", names, ""))
     for name in names:
         made.roster.join(name)
     made.roster.promote()

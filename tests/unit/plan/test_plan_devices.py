@@ -120,3 +120,22 @@ def test_every_mistake_has_its_place_and_its_cure(
 def test_what_is_neither_number_nor_generator_is_refused(plan: Plan, value: object) -> None:
     with pytest.raises(ValidationError, match="must be a number, or a generator"):
         with_devices(plan, speed=value)
+
+
+@pytest.mark.parametrize(
+    ("part", "place", "problem"),
+    [
+        ({"deadline": {"train_s": 5}}, "deadline.train_s", "simulated devices stop at a batch"),
+        ({"work": {"template": "static", "settings": {"epochs": 2}}}, "work.template", "how long work takes them"),
+    ],
+)
+def test_where_devices_count_batches_it_is_said_what_one_is(
+    plan: Plan, part: dict[str, Any], place: str, problem: str
+) -> None:
+    values = plan.model_dump(mode="json") | {"simulation": {"devices": {"speed": 2}}} | part
+    sized = Plan.model_validate(values | {"data_loader": {"template": "numpy", "settings": {"batch_size": 4}}})
+    bare = Plan.model_validate(values | {"data_loader": {"template": "numpy"}})
+    assert list(mistakes_in(sized)) == []
+    (mistake,) = mistakes_in(bare)
+    assert (dotted(mistake.path), problem in mistake.problem) == (place, True)
+    assert mistake.cure == "write data_loader.settings.batch_size"

@@ -48,3 +48,6 @@ def test_what_is_left_out_is_told_and_nothing_else() -> None:
     assert [*described(NONE)] == ["deadline.train_s", "deadline.round_s", "deadline.rejoin_s"]
     assert described(Deadline(round_s=30)) == {"deadline.rejoin_s": "2 times the longest so far, from 30 to 30 s"}
     assert described(Deadline(round_s=30, rejoin_s=3)) == {}
+    grace = {"deadline.grace_s": "15 s: a quarter of train_s, at least 10 s"}
+    assert described(Deadline(train_s=60, round_s=90, rejoin_s=3)) == grace
+    assert described(Deadline(train_s=60, grace_s=4, round_s=90, rejoin_s=3)) == {}

@@ -70,6 +70,7 @@ KINDS = (
     "data_loader",
     "assigner",
     "selector",
+    "work",
     "aggregation",
     "server_optimizer",
     "compression",

@@ -61,6 +61,16 @@ def test_a_shared_runner_gives_the_bytes_that_one_for_each_site_gives(workspace:
     assert model_of(run(workspace, tmp_path / "shared")) == own
 
 
+def test_a_runner_that_had_no_time_to_train_all_is_compared_over_as_many_batches(
+    workspace: Path, tmp_path: Path
+) -> None:
+    hurry = "deadline.train_s=1e-9", "data_loader.settings.batch_size=8"  # it is over with the first batch
+    own = model_of(run(workspace, tmp_path / "own", *hurry))
+    say(workspace, SAID)
+    assert model_of(run(workspace, tmp_path / "shared", *hurry)) == own
+    assert own != model_of(run(workspace, tmp_path / "all", hurry[1]))
+
+
 @pytest.mark.parametrize(
     ("lines", "overrides", "runners"),
     [

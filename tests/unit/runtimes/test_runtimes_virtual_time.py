@@ -24,7 +24,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.devices.profile import SimulatedDevices
 from openfl_like.federation.failure import FailureKind
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, Phase
+from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.runtimes.loop import COMMIT_WITHIN_S, Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
@@ -100,12 +100,49 @@ async def test_an_answer_at_the_deadline_is_in_time_and_one_after_it_is_late_and
 
 async def test_a_task_that_takes_longer_than_its_limit_fails_then(devices: Make) -> None:
     run = devices(
-        {"speed": each(bern=2, chur=4, zug=1), "network": {"latency_s": 1}}, deadline={"train_s": 6}, **QUORUM
+        {"speed": each(bern=2, chur=4, zug=0.1), "network": {"latency_s": 1}},
+        deadline={"train_s": 6, "grace_s": 3},
+        data_loader={"template": "src.model:Loader", "settings": {"batch_size": 1}},
+        **QUORUM,
     )
     await run.run()
     late = run.times(CollaboratorAbsent, round=1)
-    assert late == [(ZUG, 2 + 1 + 6)]
+    assert late == [(ZUG, 2 + 1 + 6 + 3)]  # its first batch takes 10 s
     assert run.absences()[0] == (ZUG, FailureKind.DEADLINE)
+
+
+@pytest.mark.parametrize(("unit", "speed"), [("samples", 8), ("steps", 2)])
+async def test_a_device_without_time_for_all_batches_trains_those_that_fit(
+    devices: Make, unit: str, speed: float
+) -> None:
+    run = devices(
+        {"speed": speed, "unit": unit},
+        deadline={"train_s": 0.75, "grace_s": 2},
+        data_loader={"template": "src.model:Loader", "settings": {"batch_size": 4}},
+    )
+    assert not (await run.run()).degraded
+    wanted = [UpdatePartial(number, name, 2, 2) for number in (1, 2) for name in (BERN, CHUR, ZUG)]
+    assert only(run.history, UpdatePartial) == wanted
+    assert run.answers() == [(BERN, 1), (CHUR, 1), (ZUG, 1)]  # the second batch is done when its time has been over
+    given = [one.batch_limit for one in run.performers[ZUG].performed if one.phase is Phase.TRAIN]
+    assert given == [2, 2]
+
+
+@pytest.mark.parametrize(("batches", "seconds"), [(1, 2), (3, 5), (4, 7)])
+async def test_a_device_takes_as_long_as_the_work_that_it_is_given(devices: Make, batches: int, seconds: float) -> None:
+    loader = {"template": "src.model:Loader", "settings": {"batch_size": 4}}
+    work = {"template": "static", "settings": {"batches": batches}}
+    run = devices({"speed": each(bern=2, chur=20, zug=20)}, data_loader=loader, work=work)
+    await run.run()
+    assert (BERN, seconds) in run.answers()  # ten samples are two batches of four and one of two
+
+
+async def test_a_device_that_has_time_enough_trains_all(devices: Make) -> None:
+    loader = {"template": "src.model:Loader", "settings": {"batch_size": 4}}
+    run = devices({"speed": 2}, deadline={"train_s": 15}, data_loader=loader)
+    await run.run()
+    assert only(run.history, UpdatePartial) == []
+    assert {one.batch_limit for one in run.performers[BERN].performed} == {None}
 
 
 async def test_a_device_that_fails_says_so_within_its_work(devices: Make) -> None:

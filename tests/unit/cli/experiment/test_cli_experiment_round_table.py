@@ -46,3 +46,9 @@ def test_the_round_in_which_an_experiment_failed_is_no_other() -> None:
 
 def test_there_may_be_no_round() -> None:
     assert round_rows([]) == []
+
+
+def test_who_had_no_time_to_train_all_is_told_with_its_samples() -> None:
+    rows = round_rows([ROUND, replace(ROUND, round=2, partial={"bern": 12})])
+    assert "partial" in rows[0]
+    assert (rows[0]["partial"], rows[1]["partial"]) == ({}, {"bern:": "12 samples"})

@@ -27,7 +27,7 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import ContributorShare, RoundRecord, round_records
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.task import Phase, Update, UpdatePartial
 from openfl_like.plan.schema import Plan
 
 PLAN = Plan.model_validate(
@@ -155,3 +155,18 @@ def test_and_one_that_does_not_come_back_is_named_with_the_evaluation() -> None:
     )
     assert (record.absent, record.unevaluated) == ({}, {"a": away})
     assert history.experiment.shortfalls == {"a": away}
+
+
+def test_contributors_that_had_no_time_to_train_all_are_named_with_their_samples() -> None:
+    history = History()
+    for name, count, partial in (("a", 10, True), ("b", 30, False), ("c", 4, True)):
+        update = Update(1, Phase.TRAIN, name, f"{name}-1", count, partial=partial, batches=3)
+        history.feed(UpdateCommitted(update))
+    told = [event.announcement for event in history.events if isinstance(event.announcement, UpdatePartial)]
+    assert told == [UpdatePartial(1, "a", 10, 3), UpdatePartial(1, "c", 4, 3)]
+    history.feed(UpdatesValidated(1, {"c": "no"}), ModelAggregated(1, "model-1"))
+    for name in "abc":
+        history.measure(name, 0.5)
+    (record,) = round_records(history.events)
+    assert record.partial == {"a": 10}
+    assert [share.weight for share in record.contributors.values()] == [0.25, 0.75]

@@ -12,7 +12,7 @@ from openfl_like.api.reconnect import OUTAGE_S
 from openfl_like.cli.main import fx
 from openfl_like.data.shard_file import ShardConfig
 from openfl_like.errors import PlanError
-from openfl_like.plan.schema import REJOIN_S, Deadline, Plan
+from openfl_like.plan.schema import GRACE_S, REJOIN_S, Deadline, Plan
 from openfl_like.processes import child as spawn
 from openfl_like.processes import watchdog as vigil
 from openfl_like.services import collaborator
@@ -90,7 +90,14 @@ def test_defaults_follow_the_round() -> None:
     short = Deadline(round_s=5)
     assert (short.training_limit_s, short.return_limit_s) == (5, 5)
     own = Deadline(round_s=60, train_s=30, rejoin_s=20)
-    assert (own.training_limit_s, own.return_limit_s) == (30, 20)
+    assert (own.training_limit_s, own.return_limit_s) == (40, 20)
+
+
+def test_who_trains_is_ended_some_time_after_it_was_to_stop() -> None:
+    assert Deadline(train_s=30).training_limit_s == 30 + GRACE_S
+    assert Deadline(train_s=400).training_limit_s == 500
+    assert Deadline(train_s=400, grace_s=7).training_limit_s == 407
+    assert Deadline(train_s=400, grace_s=70, round_s=450).training_limit_s == 450
 
 
 @pytest.mark.parametrize(

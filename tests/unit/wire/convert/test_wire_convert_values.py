@@ -59,7 +59,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Update, Work
 from openfl_like.tensors.manifest import DIGEST_BYTES, MAX_CHUNK_BYTES, Manifest
 from openfl_like.wire import convert
 from openfl_like.wire.convert import devices as wire_devices
@@ -151,6 +151,11 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 tasks = st.lists(st.builds(TaskCall, text, text, fields, text), max_size=3).map(tuple)
+amounts = st.none() | st.integers(1, 2**64 - 1)
+sample_seeds = st.none() | st.integers(0, 2**64 - 1)
+works = st.builds(Work, amounts, st.none(), amounts, sample_seeds) | st.builds(
+    Work, st.none(), amounts, amounts, sample_seeds
+)
 assignments = st.builds(
     Assignment,
     rounds,
@@ -160,6 +165,9 @@ assignments = st.builds(
     digest,
     st.integers(0, 2**64 - 1),
     st.none() | st.floats(0, 1e6, exclude_min=True),
+    train_s=st.none() | st.floats(0, 1e6, exclude_min=True),
+    batch_limit=amounts,
+    work=st.none() | works,
 )
 numbers = st.integers(-(2**31) + 1, 2**31 - 1)
 failures = st.builds(
@@ -185,6 +193,8 @@ updates = st.builds(
     st.integers(0, 2**64 - 1),
     st.dictionaries(text, metrics, max_size=3),
     number,
+    st.booleans(),
+    st.integers(0, 2**64 - 1),
 )
 terms = st.builds(
     SiteTerms,
@@ -379,6 +389,22 @@ def test_what_is_not_a_digest_names_no_file(digest: str) -> None:
         assignment_from(pb.Assignment(round=1, phase="train", model=digest), ME)
     with pytest.raises(ValueError, match="is not a valid digest"):
         update_from(pb.Update(round=1, phase="train", digest=digest), ME)
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [
+        ({"train_s": 0.0}, "train_s is 0 s"),
+        ({"train_s": float("nan")}, "train_s is nan s"),
+        ({"deadline_s": float("inf")}, "deadline_s is inf s"),
+        ({"batch_limit": 0}, "batch_limit is 0"),
+        ({"work": pb.Work(samples=0)}, "samples is 0"),
+        ({"work": pb.Work(epochs=1, batches=1)}, "counts both epochs and batches"),
+    ],
+)
+def test_an_assignment_asks_for_something(amount: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        assignment_from(pb.Assignment(round=1, phase="train", **amount), ME)
 
 
 @pytest.mark.parametrize("heartbeat_s", [0.0, -1.0, 1e9, float("nan"), float("inf")])
