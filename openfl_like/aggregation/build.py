@@ -7,15 +7,18 @@ from openfl_like.aggregation.algorithms import ServerAlgorithm
 from openfl_like.aggregation.engine import Recipe
 from openfl_like.aggregation.rules import AggregationRule
 from openfl_like.aggregation.server_optimizers import NoServerOptimizer, ServerOptimizer
+from openfl_like.aggregation.validation.compared import ComparingValidator
 from openfl_like.aggregation.validators import Validator
 from openfl_like.federation.components import build_component
 from openfl_like.plan.schema import Plan
 
 
-def build_validators(plan: Plan) -> tuple[Validator, ...]:
-    """Build the plan's validators, in order."""
+def build_validators(plan: Plan) -> tuple[tuple[Validator, ...], tuple[ComparingValidator, ...]]:
+    """Build the plan's validators: those that look at one update at a time, and those that compare; each in order."""
     parts = [build_component("validator", part, f"validator[{index}]") for index, part in enumerate(plan.validator)]
-    return tuple(cast("Validator", part) for part in parts)
+    comparing = tuple(part for part in parts if isinstance(part, ComparingValidator))
+    single = tuple(cast("Validator", part) for part in parts if not isinstance(part, ComparingValidator))
+    return single, comparing
 
 
 def build_recipe(plan: Plan) -> Recipe:

@@ -3,7 +3,6 @@
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     ExperimentEnded,
-    MetricMissing,
     ModelsEvaluated,
     NothingLearnt,
     RoundFinished,
@@ -17,8 +16,9 @@ from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
-from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, stop_reason
+from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, rejection, stop_reason
 from openfl_like.federation.task import Phase
+from openfl_like.federation.unmeasured import MetricMissing
 from openfl_like.plan.schema import NO_ALGORITHM
 
 ADMISSION_TIMER = "admission"
@@ -69,14 +69,20 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     state = context.state
     evaluated = current.phase is Phase.EVALUATE
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
-    version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
+    made = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
+    rejected = rejection(context.plan, state.versions, made) if evaluated else None
+    if rejected is not None:
+        current.digest, current.server_state = current.base, current.base_state
+    version = made if rejected is None else ModelVersion(current.number, current.base, state.versions[-1].metrics)
     state.versions = (*state.versions, version)
-    if not context.roster.everybody or context.plan.algorithm.template != NO_ALGORITHM:
+    if rejected is None and (not context.roster.everybody or context.plan.algorithm.template != NO_ALGORITHM):
         state.counted |= dict.fromkeys(current.trained, current.number)
     _keep_state(context, current)
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
     surplus.sum_up(context)
+    if rejected is not None:
+        context.announce(rejected)
     matrix = matrix_of(context.plan.tasks, current.updates) if evaluated else {}
     if matrix:
         context.announce(ModelsEvaluated(version.round, matrix))
@@ -84,7 +90,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
         RoundFinished(
             round=version.round,
             digest=version.digest,
-            metrics=dict(metrics),
+            metrics=dict(version.metrics),
             best=version.best,
             selected=current.selected,
             contributors=tuple(sorted(current.trained)),
@@ -96,7 +102,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     )
     context.roster.settle({*current.selected, *current.assigned})
     for metric, keys in metrics_missing(context.plan, state.versions).items():
-        context.announce(MetricMissing(version.round, metric, keys, tuple(metrics)))
+        context.announce(MetricMissing(version.round, metric, keys, tuple(version.metrics)))
     _go_on(context)
 
 

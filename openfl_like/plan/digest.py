@@ -16,7 +16,9 @@ from openfl_like.plan.mistakes import explain, refuse
 from openfl_like.plan.schema import TRAINS, Plan, Task
 
 SOURCE = "plan.json"
-_LATE_KEYS = frozenset({"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation"})
+_LATE_KEYS = frozenset(
+    {"algorithm", "server_optimizer", "include", "exclude", "interface", "tags", "simulation", "sample_limit"}
+)
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
@@ -57,6 +59,9 @@ def frozen_values(plan: Plan) -> dict[str, object]:
     if "simulation" in values:
         parts = plan.simulation.model_dump(mode="json", exclude_none=False)
         values["simulation"] = {key: _sorted_value(parts[key]) for key in sorted(parts) if parts[key] is not None}
+    if plan.model_store.accepted_margin is None:
+        store = plan.model_store.model_dump(mode="json", exclude={"accepted_margin"})
+        values["model_store"] = _sorted_value(store)
     return {**values, "tasks": {name: _frozen_task(task) for name, task in plan.tasks.items()}}
 
 
