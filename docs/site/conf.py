@@ -28,6 +28,7 @@ CONTENTS = {
             "docs/algorithms",
             "docs/selection",
             "docs/aggregation",
+            "docs/robustness",
             "docs/compression",
             "docs/testing",
             "docs/environments",

@@ -25,6 +25,9 @@ class CosineLimit:
 
     An update that changes nothing has no direction, and counts.
 
+    It does not bound lengths. Near the end of a training honest directions differ, too, so that an update which goes
+    the other way may pass: have `norm` look at it before.
+
     Attributes:
         to: What the direction of all is: the ``median`` or the ``mean``.
         bound: The least cosine, from -1 to 1.
