@@ -71,8 +71,11 @@ BUILTIN: dict[str, dict[str, str]] = {
         "static": "openfl_like.federation.participation.assignment:StaticGroups",
     },
     "validator": {
+        "cosine": "openfl_like.aggregation.validation.cosine:CosineLimit",
         "finite": "openfl_like.aggregation.validators:Finite",
+        "norm": "openfl_like.aggregation.validation.norm:NormLimit",
         "schema": "openfl_like.aggregation.validators:SameSchema",
+        "z_score": "openfl_like.aggregation.validation.z_score:ZScore",
     },
     "aggregation": {
         "fedavg": "openfl_like.aggregation.rules:WeightedAverage",

@@ -8,16 +8,19 @@ from openfl_like.aggregation.engine import Recipe
 from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
 from openfl_like.aggregation.server_optimizers import NoServerOptimizer, ServerOptimizer
 from openfl_like.aggregation.tensor_rules import TensorChoice
+from openfl_like.aggregation.validation.compared import ComparingValidator
 from openfl_like.aggregation.validators import Validator
 from openfl_like.errors import PlanError
 from openfl_like.federation.components import build_component
 from openfl_like.plan.schema import Plan, TensorRule
 
 
-def build_validators(plan: Plan) -> tuple[Validator, ...]:
-    """Build the plan's validators, in order."""
+def build_validators(plan: Plan) -> tuple[tuple[Validator, ...], tuple[ComparingValidator, ...]]:
+    """Build the plan's validators: those that look at one update at a time, and those that compare; each in order."""
     parts = [build_component("validator", part, f"validator[{index}]") for index, part in enumerate(plan.validator)]
-    return tuple(cast("Validator", part) for part in parts)
+    comparing = tuple(part for part in parts if isinstance(part, ComparingValidator))
+    single = tuple(cast("Validator", part) for part in parts if not isinstance(part, ComparingValidator))
+    return single, comparing
 
 
 def build_recipe(plan: Plan) -> Recipe:

@@ -19,6 +19,8 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
+from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.verdict import ModelRejected, UpdatesJudged
 from openfl_like.peer_json import read_peer_json
 
 if TYPE_CHECKING:
@@ -239,44 +241,6 @@ class ModelsEvaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricMissing:
-    """No site has reported a metric that the plan goes by; told in the first round that lacks it.
-
-    Attributes:
-        round: The round.
-        metric: Its name.
-        wanted_by: The keys of the plan that name it.
-        reported: The metrics of the round.
-    """
-
-    kind: ClassVar[str] = "metric_missing"
-    round: int
-    metric: str
-    wanted_by: tuple[str, ...]
-    reported: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsUndefined:
-    """A site has reported metrics that are not finite numbers; they are left out, and its answer counts all the same.
-
-    Told where they are not those that the site left undefined in that phase before.
-
-    Attributes:
-        round: The round.
-        phase: In which phase it reported them.
-        collaborator: The site.
-        metrics: Task -> metric -> what it is: ``nan``, ``inf`` or ``-inf``.
-    """
-
-    kind: ClassVar[str] = "metrics_undefined"
-    round: int
-    phase: Phase
-    collaborator: str
-    metrics: Mapping[str, Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
 class NothingLearnt:
     """The experiment has finished with the model that it began with, bit for bit, although it was to train.
 
@@ -382,6 +346,7 @@ Known: TypeAlias = (
     | UpdateReceived
     | UpdateLost
     | UpdateRefused
+    | UpdatesJudged
     | UpdateSurplus
     | CollaboratorAbsent
     | ModelMade
@@ -389,6 +354,7 @@ Known: TypeAlias = (
     | MetricMissing
     | MetricsUndefined
     | ModelKept
+    | ModelRejected
     | NothingLearnt
     | DevicesWorked
     | UpdatePartial
@@ -444,6 +410,8 @@ def fields_of(announcement: Announcement) -> dict[str, object]:
         return dict(announcement.fields)
     kind = type(announcement)
     values = {name: getattr(announcement, name) for name in _FIELDS[kind]}
+    if isinstance(announcement, UpdatesJudged):
+        values["verdicts"] = announcement.verdict_fields()
     if kind not in _WITH_FAILURES:
         return values
     if isinstance(values.get("failure"), Failure):

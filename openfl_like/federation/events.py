@@ -11,6 +11,7 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.validation.verdict import UpdateVerdict
 
 # ---- events -------------------------------------------------------------------------------------------------------
 
@@ -95,10 +96,14 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class UpdatesValidated:
-    """Every validator looked at the updates of a round; ``problems`` names the refused ones and why."""
+    """Every validator looked at the updates of a round.
+
+    ``problems`` names those that were refused by themselves and why; ``verdicts`` are of those that were compared.
+    """
 
     round: int
     problems: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[UpdateVerdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +199,8 @@ class Aggregate:
     """Combine these updates, in this order (collaborator name), into a new model; answer with `ModelAggregated`.
 
     ``base_model`` is as in `ValidateUpdates`; ``base_state`` is the identity of the server's state that belongs to it,
-    empty if there is none. ``eligible`` is from how many collaborators those of the round were chosen.
+    empty if there is none. ``eligible`` is from how many collaborators those of the round were chosen. ``factors`` are
+    what the differences of some updates from the global model are multiplied by.
     """
 
     round: int
@@ -202,6 +208,7 @@ class Aggregate:
     base_model: str = ""
     base_state: str = ""
     eligible: int = 0
+    factors: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

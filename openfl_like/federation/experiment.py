@@ -47,6 +47,7 @@ from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.validation.verdict import factors_of
 from openfl_like.numbered_names import NumberedNames
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Plan
@@ -184,7 +185,8 @@ class Experiment:
         updates = tuple(update for update in trained if update.num_samples or not current.number)
         if not updates:
             return None  # it is the model of the round before
-        command = Aggregate(current.number, updates, current.base, current.base_state, current.eligible)
+        base, state = current.base, current.base_state
+        command = Aggregate(current.number, updates, base, state, current.eligible, factors_of(current.verdicts))
         return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
@@ -322,6 +324,7 @@ class Experiment:
         if current is None:
             return
         phases.drop_refused(context, current, event.problems)
+        phases.judge_updates(context, current, event.verdicts)
         if current.phase is Phase.INITIALISE and not current.updates:
             current.step = Step.GATHER
             return
@@ -336,8 +339,8 @@ class Experiment:
         context.emit(self._aggregate(current))
 
     def _aggregate(self, current: RoundState) -> Aggregate:
-        learned = current.learned()
-        return Aggregate(current.number, learned, current.base, current.base_state, current.eligible)
+        learned, base, state = current.learned(), current.base, current.base_state
+        return Aggregate(current.number, learned, base, state, current.eligible, factors_of(current.verdicts))
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)
@@ -388,6 +391,7 @@ class Experiment:
         if awaited or context.state.status.ended:
             return False
         if current.phase is Phase.EVALUATE:
+            phases.judge_evaluation(context, current)
             lifecycle.publish(context, current)
         elif current.updates:
             current.step = Step.VALIDATE

@@ -3,7 +3,6 @@
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     ExperimentEnded,
-    MetricMissing,
     ModelsEvaluated,
     NothingLearnt,
     RoundFinished,
@@ -17,8 +16,9 @@ from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
-from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, stop_reason
+from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, rejection, stop_reason
 from openfl_like.federation.task import Phase
+from openfl_like.federation.unmeasured import MetricMissing
 
 ADMISSION_TIMER = "admission"
 
@@ -68,9 +68,13 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     state = context.state
     evaluated = current.phase is Phase.EVALUATE
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
-    version = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
+    made = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
+    rejected = rejection(context.plan, state.versions, made) if evaluated else None
+    if rejected is not None:
+        current.digest, current.server_state = current.base, current.base_state
+    version = made if rejected is None else ModelVersion(current.number, current.base, state.versions[-1].metrics)
     state.versions = (*state.versions, version)
-    if not context.roster.everybody or context.plan.keeps_at_sites:
+    if rejected is None and (not context.roster.everybody or context.plan.keeps_at_sites):
         state.counted |= dict.fromkeys(current.trained, current.number)
     _keep_state(context, current)
     context.emit(PublishVersion(version))
@@ -78,6 +82,8 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     surplus.sum_up(context)
     seconds = max(0.0, context.now - current.started)
     state.seconds += seconds
+    if rejected is not None:
+        context.announce(rejected)
     matrix = matrix_of(context.plan.tasks, current.updates) if evaluated else {}
     if matrix:
         context.announce(ModelsEvaluated(version.round, matrix))
@@ -85,7 +91,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
         RoundFinished(
             round=version.round,
             digest=version.digest,
-            metrics=dict(metrics),
+            metrics=dict(version.metrics),
             best=version.best,
             selected=current.selected,
             contributors=tuple(sorted(current.trained)),
@@ -97,7 +103,7 @@ def publish(context: ExperimentContext, current: RoundState) -> None:
     )
     context.roster.settle({*current.selected, *current.assigned})
     for metric, keys in metrics_missing(context.plan, state.versions).items():
-        context.announce(MetricMissing(version.round, metric, keys, tuple(metrics)))
+        context.announce(MetricMissing(version.round, metric, keys, tuple(version.metrics)))
     _go_on(context)
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from openfl_like.federation.announcements import (
     AssignmentSent,
     CollaboratorAbsent,
-    MetricsUndefined,
     ModelKept,
     RoundStarted,
     UpdateLost,
@@ -35,6 +34,9 @@ from openfl_like.federation.task import (
     undefined_metrics,
     without_undefined,
 )
+from openfl_like.federation.unmeasured import MetricsUndefined
+from openfl_like.federation.validation.sample_limit import judge_samples
+from openfl_like.federation.validation.verdict import Consequence, UpdatesJudged, UpdateVerdict, counted_less
 from openfl_like.plan.limits import LOOK_S, silence_limit_s, task_limit_s
 from openfl_like.plan.schema import Participation
 
@@ -215,6 +217,32 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
         update = state.updates.pop(name)
         refuse_update(context, update, problems[name])
         mark_absent(context, state, name, Failure(FailureKind.REFUSED, problems[name]))
+
+
+def judge_updates(context: ExperimentContext, state: RoundState, verdicts: tuple[UpdateVerdict, ...]) -> None:
+    """Note what was made of the updates that are to be combined, and drop those that do not count."""
+    if state.phase is not Phase.TRAIN:
+        return
+    dropped = {verdict.collaborator for verdict in verdicts if verdict.action is Consequence.DROP}
+    rest = [update for update in state.answers() if update.collaborator not in dropped]
+    state.verdicts = (*verdicts, *judge_samples(context.plan.sample_limit, rest))
+    _tell_verdicts(context, state, state.verdicts)
+
+
+def judge_evaluation(context: ExperimentContext, state: RoundState) -> None:
+    """Have nobody's metrics weigh more than the samples that it may claim."""
+    if state.phase is not Phase.EVALUATE:
+        return
+    verdicts = judge_samples(context.plan.sample_limit, state.answers())
+    _tell_verdicts(context, state, verdicts)
+    state.updates = {name: counted_less(update, verdicts) for name, update in state.updates.items()}
+
+
+def _tell_verdicts(context: ExperimentContext, state: RoundState, verdicts: tuple[UpdateVerdict, ...]) -> None:
+    if verdicts:
+        context.announce(UpdatesJudged(state.number, state.phase, verdicts))
+    dropped = (verdict for verdict in verdicts if verdict.action is Consequence.DROP)
+    drop_refused(context, state, {verdict.collaborator: str(verdict) for verdict in dropped})
 
 
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:

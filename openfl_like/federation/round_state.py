@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Phase, Update, Work
+from openfl_like.federation.validation.verdict import UpdateVerdict, counted_less
 
 WAYS_OUT = (
     "fx experiment resume goes on with the round; "
@@ -58,6 +59,7 @@ class RoundState:
         heard: When the last answer of the open phase came, or it began.
         limit_s: How long a site may take for its tasks of the open phase; None: of a snapshot that knew no limit.
         work: How much those are to train that do not go by the tasks alone; the same however often they are asked.
+        verdicts: What was made of the updates that train the model.
     """
 
     number: int
@@ -82,6 +84,7 @@ class RoundState:
     heard: float = 0.0
     limit_s: float | None = None
     work: dict[str, Work] = field(default_factory=dict)
+    verdicts: tuple[UpdateVerdict, ...] = ()
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -127,8 +130,13 @@ class RoundState:
         return tuple(self.updates[name] for name in sorted(self.updates))
 
     def learned(self) -> tuple[Update, ...]:
-        """Of the answers, those of sites that had samples; an initial model needs none."""
-        return tuple(update for update in self.answers() if update.num_samples or self.phase is Phase.INITIALISE)
+        """Of the answers, those of sites that had samples, as they count; an initial model needs none."""
+        found = (update for update in self.answers() if update.num_samples or self.phase is Phase.INITIALISE)
+        return tuple(self._as_counted(update) for update in found)
+
+    def _as_counted(self, update: Update) -> Update:
+        """Return an update with the samples that it counts with."""
+        return counted_less(update, self.verdicts)
 
     def open(self, phase: Phase, names: tuple[str, ...], now: float, limit_s: float) -> None:
         """Begin to collect the answers of a phase."""
@@ -140,7 +148,8 @@ class RoundState:
     def keep(self, digest: str, server_state: str) -> None:
         """Note the new model and the updates that made it, and clear the table for the next phase."""
         self.digest, self.server_state = digest, server_state
-        self.trained, self.missed = self.updates, self.absent
+        self.trained = {name: self._as_counted(update) for name, update in self.updates.items()}
+        self.missed = self.absent
         self.updates, self.absent = {}, {}
 
     def expects(self, number: int, phase: Phase, name: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from openfl_like.federation.events import ModelVersion
+from openfl_like.federation.validation.verdict import ModelRejected
 from openfl_like.plan.schema import Plan, StopRule
 
 
@@ -23,11 +24,34 @@ def _newest_best(history: Sequence[ModelVersion]) -> ModelVersion | None:
     return next((version for version in reversed(history) if version.best), None)
 
 
+def rejection(plan: Plan, history: Sequence[ModelVersion], made: ModelVersion) -> ModelRejected | None:
+    """Say why a round's model must not go on; None if it may.
+
+    A model that nobody could measure is rejected once another one was measured.
+
+    Args:
+        plan: Its ``model_store`` says by how much the metric may be worse than the best one.
+        history: Every version before, the initial one first.
+        made: The round's model, with its metrics.
+    """
+    wanted, margin = plan.model_store.best, plan.model_store.accepted_margin
+    former = _newest_best(history)
+    if margin is None or former is None or not made.round or wanted.metric not in former.metrics:
+        return None
+    best, value = former.metrics[wanted.metric], made.metrics.get(wanted.metric)
+    if value is not None and (best - value if wanted.mode == "max" else value - best) <= margin:
+        return None
+    kept, metrics = history[-1].digest, dict(made.metrics)
+    return ModelRejected(made.round, made.digest, kept, wanted.metric, value, best, margin, metrics)
+
+
 def metrics_wanted(plan: Plan) -> dict[str, tuple[str, ...]]:
     """Return the metrics that a plan which trains goes by, with the keys that name them."""
     if not any(task.is_training for task in plan.tasks.values()):
         return {}
     named = [(plan.model_store.best.metric, "model_store.best.metric")]
+    if plan.model_store.accepted_margin is not None:
+        named.append((plan.model_store.best.metric, "model_store.accepted_margin"))
     for section, rules in (("any", plan.stop.any), ("all", plan.stop.all)):
         for index, rule in enumerate(rules):
             if rule.metric is not None:

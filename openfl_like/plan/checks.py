@@ -325,6 +325,9 @@ def _best(plan: Plan) -> Iterator[Mistake]:
     if best.mode is None:
         problem = f"it is not said whether more or less of '{best.metric}' is better"
         yield Mistake(("model_store", "best"), problem, "write mode: max or mode: min")
+    if plan.model_store.accepted_margin is not None and not any(task.is_training for task in plan.tasks.values()):
+        problem = "no task trains, so that there is no model that could be rejected"
+        yield Mistake(("model_store", "accepted_margin"), problem, "leave it out")
 
 
 def _given_model(task: Task, path: KeyPath) -> Iterator[Mistake]:
@@ -371,6 +374,7 @@ def _named_sites(plan: Plan) -> Iterator[Mistake]:
         for number, names in enumerate(lists if isinstance(lists, list) else []):
             path: KeyPath = (key, "settings", "rounds", number)
             named += [((*path, place), name) for place, name in enumerate(names if isinstance(names, list) else [])]
+    named += [(("sample_limit", "sites", name), name) for name in plan.sample_limit.sites]
     for path, name in named if asked else ():
         if isinstance(name, str) and name not in asked:
             yield Mistake(path, f"the plan asks for no collaborator '{name}'", did_you_mean(name, asked))

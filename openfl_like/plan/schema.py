@@ -262,12 +262,33 @@ class Keep(Section):
 
 
 class ModelStore(Section):
-    """The ``model_store:`` section; ``keep`` is ``all`` or a section."""
+    """The ``model_store:`` section; ``keep`` is ``all`` or a section.
+
+    ``accepted_margin`` is by how much a round's ``best`` metric may be worse than the best one; a model that is worse
+    is rejected, and the one before it goes on. None: every model is accepted.
+    """
 
     keep: Annotated[Annotated[Keep, UnionTag(OF_VALUES)] | Annotated[Literal["all"], UnionTag(OF_WORDS)], BY_TYPE] = (
         Keep()
     )
     best: Best = Best.model_validate({})
+    accepted_margin: Annotated[float, Field(ge=0)] | None = None
+
+
+class SampleLimit(Section):
+    """How many samples a site may claim, in training and in evaluation; of several bounds, the lowest one holds.
+
+    Attributes:
+        most: As many as any site may claim; none: no such bound.
+        sites: As many as these sites may claim, in place of ``most``.
+        multiple: As many times the median of what the sites of the round claim; none: no such bound.
+        above: What is done about a site that claims more: ``cap``: it counts with the bound; ``drop``: not at all.
+    """
+
+    most: Annotated[int, Field(ge=1)] | None = None
+    sites: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    multiple: Annotated[float, Field(ge=1)] | None = None
+    above: Literal["cap", "drop"] = "cap"
 
 
 class NetworkSettings(Section):
@@ -362,6 +383,7 @@ class Plan(Section):
         Component(template="schema"),
         Component(template="finite"),
     )
+    sample_limit: SampleLimit = SampleLimit()
     aggregation: AggregationSection = AggregationSection()
     server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()

@@ -22,7 +22,6 @@ from openfl_like.federation.events import (
     StartTimer,
     StepFailed,
     TimerFired,
-    UpdatesValidated,
     ValidateUpdates,
     WithdrawAssignment,
 )
@@ -303,7 +302,7 @@ class ExperimentLoop:
     def _work(self, command: ValidateUpdates | Aggregate) -> Event:
         try:
             if isinstance(command, ValidateUpdates):
-                return UpdatesValidated(command.round, self._repository.validate(command))
+                return self._repository.validate(command)
             return self._repository.aggregate(command)
         except Exception as error:  # (the edge of the round: any failure becomes its recorded reason)
             full = no_room(error)

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,16 @@ from openfl_like.aggregation.build import build_recipe, build_validators
 from openfl_like.aggregation.engine import Combined, Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.aggregation.spans import Job
+from openfl_like.aggregation.validation.compared import judge_updates
 from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
-from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, ValidateUpdates
+from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, UpdatesValidated, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.validation.verdict import UpdateVerdict
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.published import PublishedFiles
 from openfl_like.runtimes.updates_in_memory import CopiesInMemory, UpdatesInMemory
@@ -73,7 +75,7 @@ class ModelRepository:
     def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
         self._files = files
         self._plan = plan
-        self._validators = build_validators(plan)
+        self._validators, self._comparing = build_validators(plan)
         self._recipe = build_recipe(plan)
         self._encoding = build_encoding(plan)
         self._rounds: dict[str, int] = {}
@@ -144,8 +146,8 @@ class ModelRepository:
         """Return the file that the next update of a collaborator may overwrite."""
         return self._files.recyclable(collaborator)
 
-    def validate(self, command: ValidateUpdates) -> dict[str, str]:
-        """Return the refused updates and why."""
+    def validate(self, command: ValidateUpdates) -> UpdatesValidated:
+        """Look at each update, and compare those with each other that are no problem by themselves."""
         made = self._arriving is not None and self._arriving.is_of(command.updates)
         finite = made and self._arriving is not None and self._arriving.complete(in_threads)
         self.in_memory.put_together(command.updates)
@@ -153,7 +155,29 @@ class ModelRepository:
             update.collaborator: self._verdict(update, command.base_model, finite=finite) for update in command.updates
         }
         failpoint("aggregator.validated")
-        return {collaborator: problem for collaborator, problem in verdicts.items() if problem}
+        problems = {collaborator: problem for collaborator, problem in verdicts.items() if problem}
+        return UpdatesValidated(command.round, problems, self._compare(command, problems))
+
+    def _compare(self, command: ValidateUpdates, problems: Mapping[str, str]) -> tuple[UpdateVerdict, ...]:
+        updates = [each for each in command.updates if each.num_samples and each.collaborator not in problems]
+        if not self._comparing or not command.base_model or not updates:
+            return ()
+        base = self.opened(command.base_model)
+        return judge_updates(self._comparing, updates, self._contributions(updates, base.path), base, in_threads)
+
+    def _contributions(
+        self, updates: Sequence[Update], base: Path | None, factors: Mapping[str, float] | None = None
+    ) -> list[UpdateFile]:
+        return [
+            UpdateFile(
+                update.collaborator,
+                self._place(update),
+                float(update.num_samples),
+                self._sent(update, base),
+                (factors or {}).get(update.collaborator, 1.0),
+            )
+            for update in updates
+        ]
 
     def quick(self, command: ValidateUpdates | Aggregate, *, alone: bool = False) -> bool:
         """Whether a step is done at once: it takes no longer than a hop to a thread, or little longer in memory.
@@ -162,7 +186,8 @@ class ModelRepository:
             command: The step.
             alone: Whether nobody waits for anything else meanwhile.
         """
-        if isinstance(command, ValidateUpdates) and all(_key(update) in self._verdicts for update in command.updates):
+        looked_at = not self._comparing and isinstance(command, ValidateUpdates)
+        if looked_at and all(_key(update) in self._verdicts for update in command.updates):
             return True
         base = self.known(command.base_model)
         if base is None:
@@ -238,12 +263,9 @@ class ModelRepository:
 
     def aggregate(self, command: Aggregate) -> ModelAggregated:
         """Combine the updates into the round's model, and write what is kept for the next round beside it."""
-        wanted = self._encoding is not None or self._recipe.needs_base
+        wanted = self._encoding is not None or self._recipe.needs_base or bool(command.factors)
         base = self.path(command.base_model) if wanted and command.base_model else None
-        contributions = [
-            UpdateFile(update.collaborator, self._place(update), float(update.num_samples), self._sent(update, base))
-            for update in command.updates
-        ]
+        contributions = self._contributions(command.updates, base, command.factors)
         failpoint("aggregator.aggregate.before")
         combined = self._arrived(command)
         if combined is None:
@@ -263,7 +285,13 @@ class ModelRepository:
         if arriving is None:
             return None
         combined = None
-        if command.round == arriving.round and arriving.is_of(command.updates) and arriving.complete(in_threads):
+        plain = not command.factors
+        if (
+            plain
+            and command.round == arriving.round
+            and arriving.is_of(command.updates)
+            and arriving.complete(in_threads)
+        ):
             combined = arriving.finish()
         arriving.drop()
         return combined
@@ -291,6 +319,7 @@ class ModelRepository:
         made_in = self._round_of(version.digest)
         if made_in != version.round:
             self._files.carry(made_in, version.round)
+            self._rounds = {digest: number for digest, number in self._rounds.items() if number != version.round}
             self.put(version.digest, version.round)
         return self.published.take(version)
 

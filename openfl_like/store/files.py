@@ -73,11 +73,11 @@ class ExperimentFiles:
 
     def carry(self, round_from: int, round_to: int) -> None:
         """Give an unchanged model, and the server's state beside it, the name of a later round; no bytes are copied."""
-        target = self.model(round_to)
+        target, state = self.model(round_to), self.server_state(round_to)
         target.unlink(missing_ok=True)
         os.link(self.model(round_from), target)
-        state = self.server_state(round_to)
-        if self.server_state(round_from).exists() and not state.exists():
+        state.unlink(missing_ok=True)  # of a model that was made in that round and rejected
+        if self.server_state(round_from).exists():
             os.link(self.server_state(round_from), state)
 
     def recyclable(self, name: str) -> Path:

@@ -18,6 +18,7 @@ from openfl_like.federation.events import Aggregate, ValidateUpdates
 from openfl_like.federation.participation.selection import SelectionView
 from openfl_like.federation.seeds import assignment_seed, compression_seed, derive_seed
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.validation.verdict import Consequence
 from openfl_like.plan.schema import CompressionPipeline, Plan
 from openfl_like.runtimes.models import ModelRepository, describe
 from openfl_like.store.files import ExperimentFiles
@@ -219,13 +220,15 @@ class Rounds:
         updates = await asyncio.to_thread(self._cohort, number, trained)
         start = time.perf_counter()
         try:
-            refused = await asyncio.to_thread(self._repository.validate, ValidateUpdates(number, base, updates))
-            for site, said in refused.items():
+            found = await asyncio.to_thread(self._repository.validate, ValidateUpdates(number, base, updates))
+            for site, said in found.problems.items():
                 self._findings.add(
                     DryRunFinding(FindingKind.UPDATE_REFUSED, (site,), phase=Phase.TRAIN, round=number, said=said)
                 )
-            if refused:
+            if found.problems:
                 return ""
+            dropped = {verdict.collaborator for verdict in found.verdicts if verdict.action is Consequence.DROP}
+            updates = tuple(update for update in updates if update.collaborator not in dropped) or updates
             command = Aggregate(number, updates, base, self._state, len(updates))
             made = await asyncio.to_thread(self._repository.aggregate, command)
         except Exception as error:  # noqa: BLE001 (as at the Aggregator: whatever goes wrong is the round's reason)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from openfl_like.cli.experiment.sentences import rejected
+
 if TYPE_CHECKING:
     from openfl_like.federation.history.rounds import RoundRecord
 
@@ -47,6 +49,8 @@ def _cells(one: "RoundRecord") -> dict[str, object]:
         "also selected": others,
         "absent": absent,
         "evaluated by": "contributors" if _same(one) else one.evaluators,
+        "clipped or capped": {f"{v.collaborator}:": str(v) for v in one.verdicts if v.action != "drop"},
+        "rejected": rejected(one.rejected) if one.rejected is not None else "",
         "not evaluated by": {f"{name}:": reason for name, reason in unevaluated.items()},
     }
 

@@ -1,7 +1,7 @@
 """What people read of an experiment's announcements, and in which colour."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import singledispatch
 
@@ -21,8 +21,6 @@ from openfl_like.federation.announcements import (
     ExperimentQueued,
     ExperimentResumed,
     ExperimentWaiting,
-    MetricMissing,
-    MetricsUndefined,
     ModelKept,
     NothingLearnt,
     RoundFinished,
@@ -31,12 +29,14 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.failure import OF_DEVICES, Failure
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, UpdatePartial
+from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
+from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.verdict import Consequence, ModelRejected, UpdatesJudged, UpdateVerdict
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
+_ODD_UPDATES = (UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected)
 UNLIMITED_WIDTH = 4
 """Room for the number of a round where the plan has no limit of them."""
-_ODD_UPDATES = (UpdateLost, UpdateSurplus)
 
 
 def colour(told: Announcement) -> str:
@@ -136,6 +136,35 @@ def _(told: MetricsUndefined) -> str:
 @sentence.register
 def _(told: ModelKept) -> str:
     return f"round {told.round}: no site had samples to train on; the model stays as it was"
+
+
+@sentence.register
+def _(told: UpdatesJudged) -> str:
+    """Those that are dropped are told as absent, with the reason, unless they evaluate."""
+    shown = [one for one in told.verdicts if one.action is not Consequence.DROP]
+    return f"round {told.round}: {judged(shown, MOST_SITES, told.phase)}" if shown else ""
+
+
+def judged(verdicts: Sequence[UpdateVerdict], most: int, phase: Phase = Phase.TRAIN) -> str:
+    """Return what was made of updates, of so many at most."""
+    texts = [f"{one.collaborator}: {one}" for one in verdicts[:most]]
+    texts += [f"and {len(verdicts) - most} more"] if len(verdicts) > most else []
+    return f"{'of the evaluation, ' if phase is Phase.EVALUATE else ''}{'; '.join(texts)}"
+
+
+@sentence.register
+def _(told: ModelRejected) -> str:
+    return f"round {told.round}: {rejected(told)}"
+
+
+def rejected(told: ModelRejected) -> str:
+    """Return why a model was rejected."""
+    if told.value is None:
+        found = f"nobody could measure its {told.metric}"
+    else:
+        found = f"its {told.metric} is {told.value:.4g}, the best one {told.best:.4g}"
+    limit = f"model_store.accepted_margin is {told.margin:g}"
+    return f"the model is rejected, and the one before goes on: {found} ({limit})"
 
 
 @sentence.register

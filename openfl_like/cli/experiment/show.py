@@ -17,7 +17,12 @@ from openfl_like.cli.output.console import clock, emit, json_option, print_table
 if TYPE_CHECKING:
     from openfl_like.api.evaluations import Matrix
     from openfl_like.federation.history.metrics import MetricRecord
+    from openfl_like.federation.history.rounds import RoundRecord
     from openfl_like.federation.parties import ExperimentRecord, PublishedVersion
+
+
+MOST_JUDGED = 20
+"""So many verdicts and rejections are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class _Shown:
     record: "ExperimentRecord"
     matrix: "Matrix"
     metrics: "Sequence[MetricRecord]"
+    rounds: "Sequence[RoundRecord]"
 
 
 @click.command()
@@ -44,10 +50,13 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
         record = federation.experiment(found_id)
         found = matrix(federation, record)
         metrics = federation.ask(lambda client: client.experiments.metrics(found_id, per_site=True))
+        rounds = list(federation.rounds(found_id))
     if as_json:
-        emit({**asdict(record), "matrix": found}, as_json=True)
+        judged = [asdict(verdict) | {"round": one.round} for one in rounds for verdict in one.verdicts]
+        rejected = [asdict(one.rejected) for one in rounds if one.rejected is not None]
+        emit({**asdict(record), "matrix": found, "verdicts": judged, "rejected": rejected}, as_json=True)
     else:
-        _show(_Shown(record, found, metrics))
+        _show(_Shown(record, found, metrics, rounds))
 
 
 def _show(shown: _Shown) -> None:
@@ -67,6 +76,7 @@ def _show(shown: _Shown) -> None:
     emit({name: value for name, value in fields.items() if value}, as_json=False)
     for text in _missing_metrics(record):
         put(f"missing: {text}", style=ODD)
+    _show_judged(shown.rounds)
     put("")
     _show_models(record.versions)
     if shown.metrics:
@@ -81,12 +91,30 @@ def _show(shown: _Shown) -> None:
         print_table([{"site": site, **row} for site, row in shown.matrix.items()], "given models")
 
 
+def _show_judged(rounds: "Sequence[RoundRecord]") -> None:
+    """Say which updates did not count as they were, and which models did not go on; the last ones if there are many."""
+    from openfl_like.cli.experiment.sentences import rejected
+
+    texts = [
+        text
+        for one in rounds
+        for text in (
+            *(f"round {one.round}: {verdict.collaborator}: {verdict}" for verdict in one.verdicts),
+            *([f"round {one.round}: {rejected(one.rejected)}"] if one.rejected is not None else []),
+        )
+    ]
+    if len(texts) > MOST_JUDGED:
+        put(f"validation: {len(texts) - MOST_JUDGED} more before these (fx experiment rounds lists all)", style=ODD)
+    for text in texts[-MOST_JUDGED:]:
+        put(f"validation: {text}", style=ODD)
+
+
 def _missing_metrics(record: "ExperimentRecord") -> list[str]:
     """Say which metrics the plan goes by and the newest version lacks; nothing if it is of another release."""
     from openfl_like.cli.experiment.sentences import sentence
     from openfl_like.errors import FederationError
-    from openfl_like.federation.announcements import MetricMissing
     from openfl_like.federation.stopping import metrics_lacked
+    from openfl_like.federation.unmeasured import MetricMissing
     from openfl_like.plan.digest import thaw
 
     try:

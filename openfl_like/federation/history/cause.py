@@ -8,7 +8,6 @@ from openfl_like.federation.announcements import (
     Announced,
     CollaboratorAbsent,
     CollaboratorAway,
-    MetricMissing,
     RoundFinished,
     RoundStarted,
 )
@@ -17,6 +16,7 @@ from openfl_like.federation.history.life import LastRun, Occurrence, last_run, m
 from openfl_like.federation.parties import ExperimentSummary
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.federation.unmeasured import MetricMissing
 
 
 class Condition(StrEnum):

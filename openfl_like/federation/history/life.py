@@ -15,12 +15,12 @@ from openfl_like.federation.announcements import (
     ExperimentEnded,
     ExperimentResumed,
     ExperimentWaiting,
-    MetricMissing,
     RoundFinished,
     RoundStarted,
     UpdateReceived,
     UpdateSurplus,
 )
+from openfl_like.federation.unmeasured import MetricMissing
 
 SURPLUS = (UpdateSurplus.kind, ExperimentResumed.kind)
 """The kinds of announcements that `surplus_of` learns from."""

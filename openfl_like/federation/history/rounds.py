@@ -20,6 +20,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, UpdatePartial
+from openfl_like.federation.validation.verdict import ModelRejected, UpdatesJudged, UpdateVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class RoundRecord:
         unevaluated: Who should have evaluated it and did not -> why.
         matrix: How each site found each given model: site -> task -> metric -> value.
         partial: Of the contributors, those whose time was over before they had trained all -> their samples.
+        verdicts: What was made of updates that did not count as they were, and of numbers of samples.
+        rejected: Why the round's own model did not go on; None: it did.
         status: FINISHED, or FAILED or CANCELLED like the experiment that ended in it.
     """
 
@@ -63,6 +66,8 @@ class RoundRecord:
     unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     partial: Mapping[str, int] = field(default_factory=dict)
+    verdicts: tuple[UpdateVerdict, ...] = ()
+    rejected: ModelRejected | None = None
     status: Status = Status.FINISHED
 
 
@@ -100,8 +105,8 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
     partial = PartialSamples()
     unfinished: RoundRecord | None = None
     for event in events:
-        unfinished = _unfinished(unfinished, event.announcement)
         partial.see(event.announcement)
+        before, unfinished = unfinished, _unfinished(unfinished, event.announcement)
         match event.announcement:
             case ModelMade() as model:
                 made[model.round] = model
@@ -111,7 +116,9 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
                 matrices[evaluated.round] = evaluated
             case RoundFinished() as finished:
                 number = finished.round
-                yield partial.added_to(_record(finished, made.pop(number, None), matrices.pop(number, None)))
+                record = _record(finished, made.pop(number, None), matrices.pop(number, None))
+                known = before if before is not None and before.round == number else record
+                yield partial.added_to(replace(record, verdicts=known.verdicts, rejected=known.rejected))
             case _:
                 pass
     if unfinished is not None and unfinished.status.ended:
@@ -139,7 +146,16 @@ def _with(known: RoundRecord, told: Announcement) -> RoundRecord:
         case ExperimentEnded():
             return replace(known, status=told.status)
         case _:
-            return known
+            return _judged(known, told)
+
+
+def _judged(known: RoundRecord, told: Announcement) -> RoundRecord:
+    """Add what was made of updates, once if they were looked at again, or of the model."""
+    if isinstance(told, ModelRejected):
+        return replace(known, rejected=told)
+    if isinstance(told, UpdatesJudged):
+        return replace(known, verdicts=tuple(dict.fromkeys((*known.verdicts, *told.verdicts))))
+    return known
 
 
 def _failure(told: CollaboratorAbsent) -> Failure:

@@ -211,7 +211,9 @@ def test_parts_of_the_default_plan_can_be_built() -> None:
     plan = plan_with()
     assert build_selector(plan) == AllSelector()
     assert build_assigner(plan) == AllTasks()
-    assert [type(part).__name__ for part in build_validators(plan)] == ["SameSchema", "Finite"]
+    single, comparing = build_validators(plan)
+    assert [type(part).__name__ for part in single] == ["SameSchema", "Finite"]
+    assert comparing == ()
     assert build_recipe(plan) == Recipe(WeightedAverage())
     assert build_encoding(plan) is None
 

@@ -3,7 +3,7 @@
 import ast
 import json
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -27,8 +27,6 @@ from openfl_like.federation.announcements import (
     ExperimentResumed,
     ExperimentWaiting,
     Known,
-    MetricMissing,
-    MetricsUndefined,
     ModelKept,
     ModelMade,
     ModelsEvaluated,
@@ -50,7 +48,16 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
+from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.verdict import (
+    Consequence,
+    Measure,
+    ModelRejected,
+    UpdatesJudged,
+    UpdateVerdict,
+)
 
+VERDICT = UpdateVerdict("a", "norm", Measure.NORM, 12.5, 3.0, Consequence.CLIP)
 FAILURE = Failure(FailureKind.TASK, "no", "NoData", "src/m.py", 3, "t", "", Phase.TRAIN, 0, "a", -9)
 EVERY: tuple[Known, ...] = (
     ExperimentQueued("ada"),
@@ -68,6 +75,7 @@ EVERY: tuple[Known, ...] = (
     UpdateReceived(1, Phase.TRAIN, "a", 600, {"train": {"loss": 0.1}}, 1.5),
     UpdateLost(1, Phase.TRAIN, "a"),
     UpdateRefused(1, Phase.EVALUATE, "a", "it was not asked for"),
+    UpdatesJudged(1, Phase.TRAIN, (VERDICT, replace(VERDICT, observed=None, action=Consequence.DROP))),
     UpdateSurplus(1, "a", UpdateStatus.LATE, 500),
     CollaboratorAbsent(1, Phase.INITIALISE, "a", "failed in task 't': NoData", FAILURE),
     ModelMade(1, "d1", {"a": 0.25, "b": 0.75}, {"a": "da", "b": "db"}),
@@ -75,6 +83,7 @@ EVERY: tuple[Known, ...] = (
     MetricMissing(1, "acuracy", ("stop.any[0].metric",), ("accuracy", "loss")),
     MetricsUndefined(1, Phase.EVALUATE, "bern", {"validate": {"auc": "nan"}}),
     ModelKept(1, "aa", {"bern": "bb"}),
+    ModelRejected(2, "bb", "aa", "loss", 0.75, 0.25, 0.125, {"loss": 0.75}),
     NothingLearnt(3, "d0"),
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     UpdatePartial(1, "a", 96, 3),

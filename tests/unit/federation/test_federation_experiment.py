@@ -10,7 +10,6 @@ import pytest
 from openfl_like.errors import ConflictError, PlanError
 from openfl_like.federation.announcements import (
     ExperimentBegun,
-    MetricsUndefined,
     ModelKept,
     ModelMade,
     RoundFinished,
@@ -46,6 +45,7 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.unmeasured import MetricsUndefined
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 

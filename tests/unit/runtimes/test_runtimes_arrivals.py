@@ -66,9 +66,9 @@ def lie(repository: ModelRepository, number: int, name: str, values: np.ndarray)
 
 def made(repository: ModelRepository, updates: list[Update]) -> tuple[dict[str, str], str]:
     base = base_of(repository)
-    problems = repository.validate(ValidateUpdates(1, base, tuple(updates)))
+    problems = repository.validate(ValidateUpdates(1, base, tuple(updates))).problems
     counting = tuple(update for update in updates if update.collaborator not in problems)
-    return problems, repository.aggregate(Aggregate(1, counting, base)).digest
+    return dict(problems), repository.aggregate(Aggregate(1, counting, base)).digest
 
 
 def both(tmp_path: Path, plan: Plan, values: list[np.ndarray]) -> list[tuple[dict[str, str], str]]:

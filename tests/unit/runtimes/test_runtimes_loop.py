@@ -17,7 +17,7 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
     UpdateRefused,
 )
-from openfl_like.federation.events import Aggregate, CancelRequested, ValidateUpdates
+from openfl_like.federation.events import Aggregate, CancelRequested, UpdatesValidated, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
@@ -177,7 +177,7 @@ async def test_a_full_disk_is_waited_for(run: Run, monkeypatch: pytest.MonkeyPat
 async def test_a_defect_in_a_step_ends_the_experiment_and_is_logged(
     run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(_: ValidateUpdates) -> dict[str, str]:
+    def broken(_: ValidateUpdates) -> UpdatesValidated:
         raise RuntimeError("what nobody thought of")
 
     monkeypatch.setattr(run.repository, "validate", broken)

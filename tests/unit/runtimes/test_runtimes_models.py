@@ -12,6 +12,7 @@ from openfl_like.errors import ConflictError, NotFoundError, TensorError, Update
 from openfl_like.federation.events import Aggregate, ModelVersion, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.task import Assignment, Phase, Update
+from openfl_like.federation.validation.verdict import factors_of
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.models import QUICK_BYTES, QUICK_IN_MEMORY_BYTES, ModelRepository, describe, in_threads
 from openfl_like.store.files import ExperimentFiles
@@ -111,14 +112,14 @@ def test_a_validation_is_quick_when_every_one_of_these_updates_was_looked_at(rep
     assert repository.quick(ValidateUpdates(1, "", (bern, zurich)))
     assert not repository.quick(ValidateUpdates(1, "", (bern, replace(zurich, digest="ab" * 32))))
     repository.spool_path(bern).unlink()
-    assert repository.validate(ValidateUpdates(1, "", (bern, zurich))).keys() == {"zurich"}
+    assert repository.validate(ValidateUpdates(1, "", (bern, zurich))).problems.keys() == {"zurich"}
     assert not repository.quick(ValidateUpdates(1, "", (bern, zurich))), "a verdict is given once"
 
 
 def test_a_score_that_is_no_number_costs_no_update_however_early_it_is_looked_at(repository: ModelRepository) -> None:
     told = replace(update_of(repository, "bern", 1.0), metrics={"train": {"loss": float("nan")}})
     repository.inspect(told, "")
-    assert repository.validate(ValidateUpdates(1, "", (told,))) == {}
+    assert repository.validate(ValidateUpdates(1, "", (told,))).problems == {}
 
 
 def test_only_bad_updates_are_named(repository: ModelRepository, files: ExperimentFiles) -> None:
@@ -130,13 +131,13 @@ def test_only_bad_updates_are_named(repository: ModelRepository, files: Experime
         update_of(repository, "ost", 1.0),
     )
     repository.spool_path(gone).unlink()
-    problems = repository.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone)))
+    problems = repository.validate(ValidateUpdates(1, file_digest(files.model(0)), (good, bad, gone))).problems
     assert problems.keys() == {"zurich", "ost"}
     assert "not finite" in problems["zurich"]
 
 
 def test_the_initial_model_has_no_base(repository: ModelRepository) -> None:
-    assert repository.validate(ValidateUpdates(0, "", (update_of(repository, "bern", 1.0),))) == {}
+    assert repository.validate(ValidateUpdates(0, "", (update_of(repository, "bern", 1.0),))).problems == {}
 
 
 def test_an_unchanged_model_is_published_again_under_its_new_round(
@@ -231,7 +232,7 @@ def encoded(repository: ModelRepository, name: str, places: list[int], values: l
 def test_compressed_updates_are_added_to_the_global_model(compressing: ModelRepository, files: ExperimentFiles) -> None:
     base = file_digest(files.model(0))
     updates = encoded(compressing, "bern", [0, 2], [1, 2]), encoded(compressing, "zurich", [2, 3], [2, -8])
-    assert compressing.validate(ValidateUpdates(1, base, updates)) == {}
+    assert compressing.validate(ValidateUpdates(1, base, updates)).problems == {}
     compressing.aggregate(Aggregate(1, updates, base))
     assert read_vector(files.model(1)).tolist() == [10.5, 10, 12, 6]
     compressing.aggregate(Aggregate(2, updates[:1], base))
@@ -253,14 +254,14 @@ def test_an_update_that_is_badly_compressed_is_refused(
     compressing: ModelRepository, files: ExperimentFiles, places: list[int], values: list[float], problem: str
 ) -> None:
     bad, good = encoded(compressing, "bern", places, values), encoded(compressing, "zurich", [0, 1], [1, 1])
-    problems = compressing.validate(ValidateUpdates(1, file_digest(files.model(0)), (bad, good)))
+    problems = compressing.validate(ValidateUpdates(1, file_digest(files.model(0)), (bad, good))).problems
     assert problems.keys() == {"bern"}
     assert problem in problems["bern"]
 
 
 def test_a_whole_model_is_no_compressed_update(compressing: ModelRepository, files: ExperimentFiles) -> None:
     base = file_digest(files.model(0))
-    problems = compressing.validate(ValidateUpdates(1, base, (update_of(compressing, "bern", 1.0),)))
+    problems = compressing.validate(ValidateUpdates(1, base, (update_of(compressing, "bern", 1.0),))).problems
     assert "missing: weights#index, weights#value; unexpected: weights" in problems["bern"]
 
 
@@ -268,7 +269,7 @@ def test_the_initial_model_is_a_whole_one(compressing: ModelRepository) -> None:
     path = compressing.spool_path(Assignment(0, Phase.INITIALISE, "bern", (), "", 0))
     write_tensors(path, {"weights": np.ones(4, np.float32)})
     update = Update(0, Phase.INITIALISE, "bern", file_digest(path), 1)
-    assert compressing.validate(ValidateUpdates(0, "", (update,))) == {}
+    assert compressing.validate(ValidateUpdates(0, "", (update,))).problems == {}
     assert compressing.aggregate(Aggregate(0, (update,))).digest == update.digest
 
 
@@ -278,7 +279,7 @@ def test_what_came_with_a_message_is_not_read_again(repository: ModelRepository,
         path = repository.spool_path(update)
         repository.inspect(update, "", path.read_bytes())
         path.unlink()
-    assert repository.validate(ValidateUpdates(1, "", updates)) == {}
+    assert repository.validate(ValidateUpdates(1, "", updates)).problems == {}
     version = ModelVersion(1, repository.aggregate(Aggregate(1, updates)).digest)
     assert read_vector(files.model(1)).tolist() == [2.0] * 4
     repository.forget([version])
@@ -290,4 +291,53 @@ def test_what_came_with_a_message_and_is_no_model_is_refused(repository: ModelRe
     update = update_of(repository, "bern", 1.0)
     repository.spool_path(update).write_bytes(b"nothing")
     repository.inspect(update, "", b"nothing")
-    assert "damaged" in repository.validate(ValidateUpdates(1, "", (update,)))["bern"]
+    assert "damaged" in repository.validate(ValidateUpdates(1, "", (update,))).problems["bern"]
+
+
+@pytest.mark.parametrize("rule", ["fedavg", "median", "geometric_median"])
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_clipped_update_is_combined_as_a_shorter_one(
+    plan_with: Callable[..., Plan], files: ExperimentFiles, rule: str, *, coded: bool
+) -> None:
+    validators = [{"template": "finite"}, {"template": "norm", "settings": {"multiple": 1, "above": "clip"}}]
+    pipeline = {"template": "float16"} if coded else {"template": "none"}
+    plan = plan_with(validator=validators, aggregation={"template": rule}, compression_pipeline=pipeline)
+    repository = ModelRepository(plan, files)
+    write_tensors(files.model(0), {"weights": np.full(4, 10, np.float32)})
+    base = file_digest(files.model(0))
+    repository.put(base, 0)
+    updates = []
+    for name, value in {"a": 11.0, "b": 11.0, "c": 1034.0}.items():
+        job = Assignment(1, Phase.TRAIN, name, (), base, 0)
+        tensor = {"weights#value": np.full(4, value - 10, np.float16)} if coded else {"weights": np.full(4, value)}
+        write_tensors(
+            repository.spool_path(job), {k: v.astype(np.float16 if coded else np.float32) for k, v in tensor.items()}
+        )
+        updates.append(Update(1, Phase.TRAIN, name, "d", 1))
+    found = repository.validate(ValidateUpdates(1, base, tuple(updates)))
+    (verdict,) = found.verdicts
+    assert (verdict.collaborator, verdict.observed, verdict.bound) == ("c", 2048.0, 2.0)
+    command = Aggregate(1, tuple(updates), base, factors=factors_of(found.verdicts))
+    repository.aggregate(command)
+    assert read_vector(files.model(1)).tolist() == [11.0] * 4
+    repository.aggregate(replace(command, round=2, factors={}))
+    longer = {"fedavg": [352.0] * 4, "median": [11.0] * 4}.get(rule)
+    assert longer is None or read_vector(files.model(2)).tolist() == longer
+
+
+def test_updates_without_samples_and_refused_ones_are_not_compared(
+    plan_with: Callable[..., Plan], files: ExperimentFiles
+) -> None:
+    validators = [{"template": "finite"}, {"template": "norm", "settings": {"multiple": 1}}]
+    repository = ModelRepository(plan_with(validator=validators), files)
+    write_tensors(files.model(0), {"weights": np.zeros(4, np.float32)})
+    base = file_digest(files.model(0))
+    repository.put(base, 0)
+    some = [update_of(repository, name, 1.0) for name in ("a", "b", "c")]
+    far, none = update_of(repository, "far", np.nan), update_of(repository, "none", 99.0, num_samples=0)
+    found = repository.validate(ValidateUpdates(1, base, (*some, far, none)))
+    assert found.problems.keys() == {"far"}
+    assert found.verdicts == ()
+    initial = repository.validate(ValidateUpdates(0, "", (some[0],)))
+    assert initial.verdicts == (), "there is nothing that the initial model could be compared with"
+    assert not repository.quick(ValidateUpdates(1, base, tuple(some)))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +156,29 @@ async def test_states_are_kept_as_models_are(plan: Plan, plan_with: PlanWith, tm
 async def test_a_plan_that_keeps_nothing_has_no_such_file(plan_with: PlanWith, tmp_path: Path) -> None:
     await loop(plan_with(), tmp_path, SMALL)
     assert [name for name in found(tmp_path) if "state" in name] == []
+
+
+async def test_after_a_rejected_round_model_and_state_are_those_before_whatever_dies(
+    plan: Plan, plan_with: PlanWith, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = plan.model_dump(include={"aggregation", "server_optimizer"})
+    # the fakes' accuracy grows with every round: if less of it is better, every round after the first one is worse
+    store = {"best": {"metric": "accuracy", "mode": "min"}, "accepted_margin": 0.5}
+    strict = plan_with(**parts, aggregator={"settings": {"rounds_to_train": 3}}, model_store=store)
+    assert await loop(strict, tmp_path / "whole", SMALL) is Status.FINISHED
+    wanted = found(tmp_path / "whole")
+    for number in (2, 3):
+        for kind in ("", ".state"):
+            assert wanted[f"v{number:04d}{kind}.safetensors"] == wanted[f"v0001{kind}.safetensors"]
+    nth, alive = 0, False
+    while not alive:
+        nth += 1
+        directory, reaper = tmp_path / f"killed-{nth}", Reaper(nth, EVERYWHERE)
+        with monkeypatch.context() as patch:
+            patch.setattr(failpoints, "_armed", reaper)
+            with suppress(KilledError):
+                alive = await loop(strict, directory, SMALL) is Status.FINISHED
+        if not alive:
+            assert await loop(strict, directory, SMALL) is Status.FINISHED, reaper.point
+        assert found(directory) == wanted, f"killed at {reaper.point}, the {nth}th point"
+    assert nth > 10

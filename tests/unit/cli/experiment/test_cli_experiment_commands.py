@@ -29,7 +29,6 @@ from openfl_like.federation.announcements import (
     CollaboratorAway,
     ExperimentEnded,
     ExperimentResumed,
-    MetricMissing,
     RoundStarted,
     fields_of,
 )
@@ -44,6 +43,7 @@ from openfl_like.federation.parties import (
 )
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
+from openfl_like.federation.unmeasured import MetricMissing
 from openfl_like.pki.roles import Role
 from openfl_like.plan.digest import frozen_values
 from openfl_like.plan.schema import Best, ModelStore

@@ -1,0 +1,1 @@
+"""Validators that compare the updates of a round with each other."""
