@@ -32,7 +32,7 @@ _LATE_KEYS = frozenset(
 )
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
-_LATE_WITHIN = (("deadline", "grace_s"),)
+_LATE_WITHIN = (("deadline", "grace_s"), ("model_store", "accepted_margin"))
 """The same of keys within a section."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
@@ -79,9 +79,6 @@ def frozen_values(plan: Plan) -> dict[str, object]:
     if "simulation" in values:
         parts = plan.simulation.model_dump(mode="json", exclude_none=False)
         values["simulation"] = {key: _sorted_value(parts[key]) for key in sorted(parts) if parts[key] is not None}
-    if plan.model_store.accepted_margin is None:
-        store = plan.model_store.model_dump(mode="json", exclude={"accepted_margin"})
-        values["model_store"] = _sorted_value(store)
     return {**values, "tasks": {name: _frozen_task(task) for name, task in plan.tasks.items()}}
 
 
