@@ -87,6 +87,11 @@ KINDS = {
         "openfl_like.federation.participation.work:WorkPolicy",
         "Says how much each site trains in a round; `work.template` in the plan. See [work](../work.md).",
     ),
+    "controller": (
+        "openfl_like.federation.control.decision:Controller",
+        "Changes the course of an experiment before a round; `controllers` in the plan, a list. See "
+        "[controllers](../controllers.md).",
+    ),
     "assigner": (
         "openfl_like.federation.participation.assignment:Assigner",
         "Says who is given which tasks; `assigner.template` in the plan. See [assigners](plan.md#assigners).",

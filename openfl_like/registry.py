@@ -65,6 +65,12 @@ BUILTIN: dict[str, dict[str, str]] = {
         "equal_time": "openfl_like.federation.participation.work:EqualTime",
         "best_round_time": "openfl_like.federation.participation.work:BestRoundTime",
     },
+    "controller": {
+        "schedule": "openfl_like.federation.control.controllers:Schedule",
+        "end_if_diverged": "openfl_like.federation.control.controllers:EndIfDiverged",
+        "skip_unreliable": "openfl_like.federation.control.controllers:SkipUnreliable",
+        "fair_weights": "openfl_like.federation.control.controllers:FairWeights",
+    },
     "assigner": {
         "all": "openfl_like.federation.participation.assignment:AllTasks",
         "random": "openfl_like.federation.participation.assignment:RandomGroups",

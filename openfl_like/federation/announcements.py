@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
+from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
@@ -358,6 +359,7 @@ Known: TypeAlias = (
     | NothingLearnt
     | DevicesWorked
     | UpdatePartial
+    | RoundControlled
     | RoundFinished
     | ExperimentEnded
 )

@@ -7,9 +7,12 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from openfl_like.errors import FederationError, PlanError
+from openfl_like.federation.context import ExperimentContext
+from openfl_like.federation.control.decision import Controller
 from openfl_like.federation.participation.assignment import Assigner
 from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.work import WorkPolicy, WorkView
+from openfl_like.federation.state import ExperimentState
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 from openfl_like.registry import resolve
@@ -18,18 +21,26 @@ from openfl_like.tensors.encoded import Encoding
 from openfl_like.tensors.lossless import Lossless
 
 
-def build_selector(plan: Plan) -> Selector:
-    """Build the selector of those who train.
+def build_context(plan: Plan, state: ExperimentState) -> ExperimentContext:
+    """Build all parts of a plan that an experiment asks, around its state.
 
     Raises:
-        PlanError: If there is no such selector or it refuses its settings; so do all functions here.
+        PlanError: If one cannot be built; so do all functions here.
     """
+    return ExperimentContext(
+        plan=plan,
+        selector=build_selector(plan),
+        evaluation_selector=_selector(plan.evaluation_selector, "evaluation_selector"),
+        assigner=build_assigner(plan),
+        work=build_work(plan),
+        controllers=build_controllers(plan),
+        state=state,
+    )
+
+
+def build_selector(plan: Plan) -> Selector:
+    """Build the selector of those who train."""
     return _selector(plan.selector, "selector")
-
-
-def build_evaluation_selector(plan: Plan) -> Selector:
-    """Build the selector of those who evaluate."""
-    return _selector(plan.evaluation_selector, "evaluation_selector")
 
 
 def _selector(component: Component, place: str) -> Selector:
@@ -53,6 +64,12 @@ def build_work(plan: Plan) -> WorkPolicy:
         text = f"the policy '{plan.work.template}' cannot be asked for work: {type(error).__name__}: {error}"
         raise PlanError(text, place="work.template", cure="bring it to the Protocol WorkPolicy") from error
     return policy
+
+
+def build_controllers(plan: Plan) -> tuple[Controller, ...]:
+    """Build the plan's controllers, in order."""
+    parts = enumerate(plan.controllers)
+    return tuple(cast("Controller", build_component("controller", part, f"controllers[{at}]")) for at, part in parts)
 
 
 def build_assigner(plan: Plan) -> Assigner:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
+from openfl_like.federation.control.decision import Controller
 from openfl_like.federation.events import Announce, Command
 from openfl_like.federation.participation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.participation.membership import Membership
@@ -24,6 +25,7 @@ class ExperimentContext:
     selector: Selector
     evaluation_selector: Selector
     assigner: Assigner
+    controllers: tuple[Controller, ...]
     work: WorkPolicy
     state: ExperimentState
     now: float = 0.0
@@ -34,8 +36,8 @@ class ExperimentContext:
 
     @property
     def remembers(self) -> bool:
-        """Whether a selector, or who says how much sites train, goes by what they have done."""
-        parts = (self.selector, self.evaluation_selector, self.work)
+        """Whether a selector, a controller, or who says how much sites train, goes by what they have done."""
+        parts = (self.selector, self.evaluation_selector, self.work, *self.controllers)
         return any(getattr(part, "remembers", False) is True for part in parts)
 
     @property

@@ -200,7 +200,8 @@ class Aggregate:
 
     ``base_model`` is as in `ValidateUpdates`; ``base_state`` is the identity of the server's state that belongs to it,
     empty if there is none. ``eligible`` is from how many collaborators those of the round were chosen. ``factors`` are
-    what the differences of some updates from the global model are multiplied by.
+    what the differences of some updates from the global model are multiplied by, ``weights`` what their numbers of
+    samples are.
     """
 
     round: int
@@ -209,6 +210,7 @@ class Aggregate:
     base_state: str = ""
     eligible: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,7 @@ from openfl_like.federation.announcements import (
     ExperimentBegun,
     ModelMade,
 )
-from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector, build_work
-from openfl_like.federation.context import ExperimentContext
+from openfl_like.federation.components import build_context
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
     Aggregate,
@@ -82,9 +81,7 @@ class Experiment:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
         state = ExperimentState(experiment_id, names, initial_model)
-        self._context = ExperimentContext(
-            plan, build_selector(plan), build_evaluation_selector(plan), build_assigner(plan), build_work(plan), state
-        )
+        self._context = build_context(plan, state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -186,7 +183,8 @@ class Experiment:
         if not updates:
             return None  # it is the model of the round before
         base, state = current.base, current.base_state
-        command = Aggregate(current.number, updates, base, state, current.eligible, factors_of(current.verdicts))
+        factors, weights = factors_of(current.verdicts), current.control.weights
+        command = Aggregate(current.number, updates, base, state, current.eligible, factors, weights)
         return Unpublished(command, current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
@@ -340,14 +338,15 @@ class Experiment:
 
     def _aggregate(self, current: RoundState) -> Aggregate:
         learned, base, state = current.learned(), current.base, current.base_state
-        return Aggregate(current.number, learned, base, state, current.eligible, factors_of(current.verdicts))
+        factors, weights = factors_of(current.verdicts), current.control.weights
+        return Aggregate(current.number, learned, base, state, current.eligible, factors, weights)
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)
         if current is None:
             return
         current.keep(event.digest, event.server_state)
-        weights = weights_of(list(current.trained.values()))
+        weights = weights_of(list(current.trained.values()), current.control.weights)
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))
         if current.phase is Phase.INITIALISE:

@@ -34,6 +34,7 @@ class FailureKind(StrEnum):
         MISSING: A site that was asked to take part was not there when a round was made.
         TOO_FEW: Too few envoys were there, or too few collaborators joined.
         QUORUM: Too few updates could come for a round; the absences of the round say why.
+        CONTROL: A controller of the plan failed, or decided what cannot be done.
         COMBINE: The updates of a round could not be combined.
         AGGREGATOR: The Aggregator ended.
         DIRECTOR: The Director could not run the experiment.
@@ -54,6 +55,7 @@ class FailureKind(StrEnum):
     MISSING = "missing"
     TOO_FEW = "too_few"
     QUORUM = "quorum"
+    CONTROL = "control"
     COMBINE = "combine"
     AGGREGATOR = "aggregator"
     DIRECTOR = "director"

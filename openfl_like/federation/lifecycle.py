@@ -1,5 +1,6 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
+from openfl_like.errors import PlanError
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     ExperimentEnded,
@@ -8,11 +9,14 @@ from openfl_like.federation.announcements import (
     RoundFinished,
 )
 from openfl_like.federation.context import ExperimentContext
+from openfl_like.federation.control.deciding import decide
+from openfl_like.federation.control.decision import ControlView
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.membership import Membership
+from openfl_like.federation.round_control import UNCONTROLLED, RoundControl, RoundControlled
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
@@ -58,7 +62,7 @@ def start(context: ExperimentContext) -> None:
         version = ModelVersion(0, state.initial_model)
         state.versions = (version,)
         context.emit(PublishVersion(version))
-        _begin_round(context, 1)
+        _begin_controlled(context, 1)
     else:
         _begin_round(context, 0)
 
@@ -180,12 +184,33 @@ def _go_on(context: ExperimentContext) -> None:
     if reason:
         finish(context, Status.FINISHED, reason)
     else:
-        _begin_round(context, versions[-1].round + 1)
+        _begin_controlled(context, versions[-1].round + 1)
 
 
-def _begin_round(context: ExperimentContext, number: int) -> None:
+def _begin_controlled(context: ExperimentContext, number: int) -> None:
+    """Ask the plan's controllers, and do as they say."""
+    if not context.controllers:
+        _begin_round(context, number)
+        return
+    state, rounds = context.state, context.plan.aggregator.settings.rounds
+    view = ControlView(number, rounds, state.versions, context.roster.members(), state.histories, state.seconds)
+    try:
+        control = decide(context.plan, context.controllers, view, state.controls)
+    except PlanError as error:
+        fail(context, str(error), Failure(FailureKind.CONTROL, str(error), round=number))
+        return
+    if control.told:
+        context.announce(RoundControlled(number, control.skipped, control.weights, control.arguments, control.ended))
+    if control.ended:
+        finish(context, Status.FINISHED, control.ended)
+        return
+    _begin_round(context, number, control)
+
+
+def _begin_round(context: ExperimentContext, number: int, control: RoundControl = UNCONTROLLED) -> None:
     last = context.state.versions[-1] if context.state.versions else None
     phase = Phase.TRAIN if number else Phase.INITIALISE
     begun = RoundState(number, context.now, last.digest if last is not None else "", phase)
     begun.base_state = context.state.server_states.get(last.round, "") if last is not None else ""
+    begun.control = control
     context.state.round = begun

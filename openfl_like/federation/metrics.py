@@ -1,5 +1,6 @@
 """The metrics of a version: means over the sites."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from openfl_like.federation.task import Update
@@ -68,8 +69,17 @@ def _mean(pairs: list[tuple[float, int]]) -> float:
     return float(numerator / (common * (total or len(pairs))))
 
 
-def weights_of(updates: Sequence[Update]) -> dict[str, float]:
-    """The share of each update, by collaborator: its samples over those of all; alike if nobody has samples."""
-    total = sum(update.num_samples for update in updates)
+def weights_of(updates: Sequence[Update], factors: Mapping[str, float]) -> dict[str, float]:
+    """The share of each update, by collaborator: its samples over those of all; alike if nobody has samples.
+
+    Args:
+        updates: Of a round.
+        factors: What the samples of some of them are multiplied by.
+    """
     ordered = sorted(updates, key=lambda update: update.collaborator)
-    return {update.collaborator: update.num_samples / total if total else 1 / len(ordered) for update in ordered}
+    if not factors:
+        total = sum(update.num_samples for update in ordered)
+        return {update.collaborator: update.num_samples / total if total else 1 / len(ordered) for update in ordered}
+    weights = {one.collaborator: one.num_samples * factors.get(one.collaborator, 1.0) for one in ordered}
+    whole = math.fsum(weights.values())
+    return {name: weight / whole if whole else 1 / len(ordered) for name, weight in weights.items()}

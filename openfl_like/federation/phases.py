@@ -100,7 +100,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         return
     plan, phase = context.plan, state.phase
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
-    calls = context.calls(name, phase)
+    calls = state.control.called(context.calls(name, phase))
     evaluates = phase is Phase.EVALUATE  # the round's model, with what the site has of its own since it trained it
     assignment = Assignment(
         round=state.number,
@@ -373,7 +373,7 @@ def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple
 def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
     seed = derive_seed(context.plan.seed, state.number, "selection")
-    eligible = context.selector.eligible(context.members_with_calls(Phase.TRAIN))
+    eligible = state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
     here = context.roster.present(eligible)
     view = SelectionView(eligible, here, seed, state.number, context.state.histories)
     state.eligible, state.wanted = len(eligible), context.selector.wanted(view)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.round_control import UNCONTROLLED, RoundControl
 from openfl_like.federation.task import Phase, Update, Work
 from openfl_like.federation.validation.verdict import UpdateVerdict, counted_less
 
@@ -60,6 +61,7 @@ class RoundState:
         limit_s: How long a site may take for its tasks of the open phase; None: of a snapshot that knew no limit.
         work: How much those are to train that do not go by the tasks alone; the same however often they are asked.
         verdicts: What was made of the updates that train the model.
+        control: What controllers have decided for it.
     """
 
     number: int
@@ -85,6 +87,7 @@ class RoundState:
     limit_s: float | None = None
     work: dict[str, Work] = field(default_factory=dict)
     verdicts: tuple[UpdateVerdict, ...] = ()
+    control: RoundControl = UNCONTROLLED
 
     @property
     def pending(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
 from openfl_like.federation.participation.membership import Member, Membership, Presence
 from openfl_like.federation.participation.training_history import TrainingHistory
+from openfl_like.federation.round_control import ControlMemory
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -37,6 +38,7 @@ class ExperimentState:
         longest_s: Phase -> the longest time in which an answer to it has come.
         surplus: Collaborator -> kind -> how many updates came in the open round that cannot count.
         histories: Collaborator -> what is known of its training; kept only if the selector goes by it.
+        controls: Place of a controller in the plan -> what it remembers.
         seconds: What the finished rounds took together, on the clock of the events.
     """
 
@@ -55,6 +57,7 @@ class ExperimentState:
     longest_s: dict[Phase, float] = field(default_factory=dict)
     surplus: dict[str, dict[str, int]] = field(default_factory=dict)
     histories: dict[str, TrainingHistory] = field(default_factory=dict)
+    controls: dict[int, ControlMemory] = field(default_factory=dict)
     seconds: float = 0.0
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
@@ -77,7 +80,7 @@ _SHORT = {"shortfalls", "unmeasured"}
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
-    left_out = _ELSEWHERE | _SHORT | _BY_HAND | (set() if state.histories else {"histories"})
+    left_out = _ELSEWHERE | _SHORT | _BY_HAND | {name for name in ("histories", "controls") if not getattr(state, name)}
     values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=left_out)
     short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
     sites: dict[str, Any] = {name: _fields_of_member(site) for name, site in state.roster.sites.items()}

@@ -146,8 +146,15 @@ class KerasRunner(FormerNames, ABC):
         for name, variable in own.items():
             variable.assign(np.array(tensors[name]))  # a copy: TensorFlow may keep the memory that it is given
 
-    def train(self, epochs: int = 1) -> TaskResult:
-        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
+    def train(self, epochs: int = 1, learning_rate: float | None = None) -> TaskResult:
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step.
+
+        Args:
+            epochs: How many.
+            learning_rate: That of the optimizer from now on; None: it stays as it is.
+        """
+        if learning_rate is not None:
+            self._built.optimizer.learning_rate = learning_rate
         return self.training.train(self.loader, self._built.network, epochs)
 
     def validate(self) -> TaskResult:

@@ -201,8 +201,15 @@ class NumpyRunner(FormerNames, ABC):
         self._model = {name: np.array(tensors[name]) for name in self._model}
         self._velocity |= {name.removeprefix(_VELOCITY): np.array(tensors[name]) for name in shared}
 
-    def train(self, epochs: int = 1) -> TaskResult:
-        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
+    def train(self, epochs: int = 1, learning_rate: float | None = None) -> TaskResult:
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step.
+
+        Args:
+            epochs: How many.
+            learning_rate: That of the optimizer from now on; None: it stays as it is.
+        """
+        if learning_rate is not None:
+            self.lr = learning_rate
         model = NumpyModel(self._look, self._step, lambda: self._model)
         return self.training.train(self.loader, model, epochs)
 

@@ -212,8 +212,16 @@ class TorchRunner(FormerNames, ABC):
         shared = state_tensors(self.optimizer, self.model)
         return {**own, **{f"{OPTIMIZER}{name}": tensor for name, tensor in shared.items()}}
 
-    def train(self, epochs: int = 1) -> TaskResult:
-        """Train for some epochs; the metrics are those of the last one, each batch measured before its step."""
+    def train(self, epochs: int = 1, learning_rate: float | None = None) -> TaskResult:
+        """Train for some epochs; the metrics are those of the last one, each batch measured before its step.
+
+        Args:
+            epochs: How many.
+            learning_rate: That of the optimizer from now on; None: it stays as it is.
+        """
+        if learning_rate is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
         self._set_mode(training=True)
         return self.training.train(self.loader, self._steps(), epochs)
 

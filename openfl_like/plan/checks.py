@@ -36,6 +36,7 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
     rules = (
         _components,
         _server_half,
+        _controllers,
         _tensor_rules,
         _tasks,
         _best,
@@ -69,6 +70,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
         ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
+        *(("controller", ("controllers", index), component) for index, component in enumerate(plan.controllers)),
     ]
     for kind, place, component in registered:
         yield from _component(kind, place, component)
@@ -98,6 +100,14 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
         yield from _component("algorithm", ("algorithm",), component)
     elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
         yield _no_name("algorithm", template, (NO_ALGORITHM, *known))
+
+
+def _controllers(plan: Plan) -> Iterator[Mistake]:
+    for place, component in enumerate(plan.controllers):
+        task = component.settings.get("task", "train")
+        if component.template == "schedule" and isinstance(task, str) and task not in plan.tasks:
+            path: KeyPath = ("controllers", place, "settings", "task")
+            yield Mistake(path, f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
 
 
 def _server_half(plan: Plan) -> Iterator[Mistake]:

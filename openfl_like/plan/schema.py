@@ -348,6 +348,7 @@ Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 """A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
 MOST_TAGS = 16
 MOST_VALIDATORS = 100
+MOST_CONTROLLERS = 20
 
 
 class Plan(Section):
@@ -383,6 +384,7 @@ class Plan(Section):
         Component(template="schema"),
         Component(template="finite"),
     )
+    controllers: Annotated[tuple[Component, ...], Field(max_length=MOST_CONTROLLERS)] = ()
     sample_limit: SampleLimit = SampleLimit()
     aggregation: AggregationSection = AggregationSection()
     server_optimizer: Component = Component(template="none")

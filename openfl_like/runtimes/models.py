@@ -163,18 +163,21 @@ class ModelRepository:
         if not self._comparing or not command.base_model or not updates:
             return ()
         base = self.opened(command.base_model)
-        return judge_updates(self._comparing, updates, self._contributions(updates, base.path), base, in_threads)
+        files = self._contributions(updates, base.path, command)
+        return judge_updates(self._comparing, updates, files, base, in_threads)
 
     def _contributions(
-        self, updates: Sequence[Update], base: Path | None, factors: Mapping[str, float] | None = None
+        self, updates: Sequence[Update], base: Path | None, command: ValidateUpdates | Aggregate
     ) -> list[UpdateFile]:
+        factors: Mapping[str, float] = command.factors if isinstance(command, Aggregate) else {}
+        weights: Mapping[str, float] = command.weights if isinstance(command, Aggregate) else {}
         return [
             UpdateFile(
                 update.collaborator,
                 self._place(update),
-                float(update.num_samples),
+                update.num_samples * weights.get(update.collaborator, 1.0),
                 self._sent(update, base),
-                (factors or {}).get(update.collaborator, 1.0),
+                factors.get(update.collaborator, 1.0),
             )
             for update in updates
         ]
@@ -265,7 +268,7 @@ class ModelRepository:
         """Combine the updates into the round's model, and write what is kept for the next round beside it."""
         wanted = self._encoding is not None or self._recipe.needs_base or bool(command.factors)
         base = self.path(command.base_model) if wanted and command.base_model else None
-        contributions = self._contributions(command.updates, base, command.factors)
+        contributions = self._contributions(command.updates, base, command)
         failpoint("aggregator.aggregate.before")
         combined = self._arrived(command)
         if combined is None:
@@ -285,7 +288,7 @@ class ModelRepository:
         if arriving is None:
             return None
         combined = None
-        plain = not command.factors
+        plain = not (command.factors or command.weights)
         if (
             plain
             and command.round == arriving.round

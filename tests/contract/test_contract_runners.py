@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
@@ -351,6 +351,23 @@ def test_training_learns_and_is_counted(build: Build) -> None:
     assert after.metrics["loss"] < before.metrics["loss"]
     assert after.metrics["auc"] > 0.95
     assert after.metrics.keys() == {"loss", "accuracy", "auc"} == trained.metrics.keys()
+
+
+@each({name: BUILDS[name] for name in ("numpy", "torch", "keras")})
+def test_a_learning_rate_is_that_of_the_task(build: Build) -> None:
+    def trained(learning_rate: float | None) -> list[dict[str, np.ndarray]]:
+        runner: Any = build()
+        runner.initialise(1)
+        runner.begin(0)
+        before = copied(runner)
+        runner.train(epochs=1, learning_rate=learning_rate)
+        return [before, copied(runner)]
+
+    usual, none, small = trained(None), trained(0.0), trained(1e-3)
+    names = [name for name in usual[0] if "running" not in name and "tracked" not in name]
+    moved = [sum(float(np.abs(one[1][name] - one[0][name]).sum()) for name in names) for one in (usual, none, small)]
+    assert moved[1] == 0
+    assert 0 < moved[2] < moved[0] / 10
 
 
 @every

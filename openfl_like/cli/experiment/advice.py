@@ -33,6 +33,7 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.TOO_FEW: "see whether the sites are there, fx envoy list, were not revoked, and reach the Aggregator "
     f"(aggregator_host, aggregator_ports in director.yaml); then {_AGAIN}",
     FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
+    FailureKind.CONTROL: f"mend the plan's controllers, {_SUBMIT}",
     FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",
     FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
     FailureKind.SIMULATED: f"look at simulation.devices and participation in the plan, {_SUBMIT}",

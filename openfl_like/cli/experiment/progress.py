@@ -22,6 +22,7 @@ from openfl_like.federation.announcements import (
     RoundFinished,
     fields_of,
 )
+from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, UpdatePartial
 from openfl_like.printable import printable_line
@@ -131,8 +132,8 @@ class Screen:
                 return self._rounds.finished(told, event.time)
             case DevicesWorked():
                 self._rounds.worked(told)
-            case UpdatePartial():
-                return self._rounds.partial(told)
+            case UpdatePartial() | RoundControlled():
+                return self._rounds.within(told)
             case CollaboratorAdmitted() | CollaboratorAway() if self._rounds.virtual:
                 return []
             case CollaboratorAbsent():

@@ -28,6 +28,7 @@ from openfl_like.federation.announcements import (
     UpdateSurplus,
 )
 from openfl_like.federation.failure import OF_DEVICES, Failure
+from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
@@ -35,6 +36,8 @@ from openfl_like.federation.validation.verdict import Consequence, ModelRejected
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
 _ODD_UPDATES = (UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected)
+MOST_WEIGHTS = 4
+"""So many weights of sites are told one by one."""
 UNLIMITED_WIDTH = 4
 """Room for the number of a round where the plan has no limit of them."""
 
@@ -168,6 +171,29 @@ def rejected(told: ModelRejected) -> str:
 
 
 @sentence.register
+def _(told: RoundControlled) -> str:
+    parts = [f"without {', '.join(_few(told.skipped))}"] if told.skipped else []
+    parts += [_weights(told.weights)] if told.weights else []
+    for task, arguments in told.arguments.items():
+        values = (f"{value:.4g}" if isinstance(value, float) else f"{value}" for value in arguments.values())
+        parts.append(f"{task}({', '.join(f'{name}={value}' for name, value in zip(arguments, values, strict=True))})")
+    parts += [f"the end: {told.ended}"] if told.ended else []
+    return f"round {told.round} as controllers decided: {'; '.join(parts)}"
+
+
+def _weights(weights: Mapping[str, float]) -> str:
+    if len(weights) <= MOST_WEIGHTS:
+        return f"weights {', '.join(f'{name} x {weights[name]:.3g}' for name in sorted(weights))}"
+    return f"{len(weights)} weights from x {min(weights.values()):.3g} to x {max(weights.values()):.3g}"
+
+
+def _few(names: Mapping[str, object]) -> list[str]:
+    """Return the first names, and how many more there are."""
+    more = len(names) - MOST_SITES
+    return [*sorted(names)[:MOST_SITES], *([f"{more} more"] if more > 0 else [])]
+
+
+@sentence.register
 def _(told: NothingLearnt) -> str:
     return (
         f"NOTHING WAS LEARNT: after {counted(told.rounds, 'round')} the model is the one at the beginning, bit for bit "
@@ -197,6 +223,7 @@ class RoundLines:
         self._absent: dict[tuple[str, str], str] = {}
         self._metric = self._best = ""
         self._worked: DevicesWorked | None = None
+        self._controlled: RoundControlled | None = None
         self._partial = 0
         self.virtual = False
 
@@ -232,8 +259,17 @@ class RoundLines:
         """Take what the round that ends has asked of simulated devices."""
         self._worked = told
 
-    def partial(self, told: UpdatePartial) -> list[str]:
-        """Return the line for an update that is partial; those of simulated devices are counted."""
+    def within(self, told: UpdatePartial | RoundControlled) -> list[str]:
+        """Return the line for something within a round, if it is worth one."""
+        return self._controls(told) if isinstance(told, RoundControlled) else self._part(told)
+
+    def _controls(self, told: RoundControlled) -> list[str]:
+        """What controllers decided, if it is something else than in the round before."""
+        former, self._controlled = self._controlled, replace(told, round=0)
+        return [sentence(told)] if self._controlled != former else []
+
+    def _part(self, told: UpdatePartial) -> list[str]:
+        """An update that is partial; those of simulated devices are counted."""
         if self.virtual:
             self._partial += 1
             return []

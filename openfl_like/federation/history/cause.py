@@ -198,6 +198,7 @@ _PHASES = {
     FailureKind.NOT_JOINED: "admission",
     FailureKind.TOO_FEW: "admission",
     FailureKind.ENVIRONMENT: "environment",
+    FailureKind.CONTROL: "aggregator",
     FailureKind.COMBINE: "aggregate",
     FailureKind.AGGREGATOR: "aggregator",
     FailureKind.DIRECTOR: "director",

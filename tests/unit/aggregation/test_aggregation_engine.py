@@ -311,8 +311,8 @@ def test_facts_are_checked(update: Update, complaint: str) -> None:
 
 def test_weights_are_shares_of_samples() -> None:
     updates = [Update(1, Phase.TRAIN, name, "d", count) for name, count in {"b": 3, "a": 1}.items()]
-    assert weights_of(updates) == {"a": 0.25, "b": 0.75}
-    assert weights_of([Update(0, Phase.INITIALISE, "a", "d", 0)]) == {"a": 1.0}
+    assert weights_of(updates, {}) == {"a": 0.25, "b": 0.75}
+    assert weights_of([Update(0, Phase.INITIALISE, "a", "d", 0)], {}) == {"a": 1.0}
 
 
 @pytest.mark.parametrize("dtype", ["F16", "BF16", "F32", "F64"])

@@ -46,6 +46,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
@@ -87,6 +88,7 @@ EVERY: tuple[Known, ...] = (
     NothingLearnt(3, "d0"),
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     UpdatePartial(1, "a", 96, 3),
+    RoundControlled(2, {"b": "tired"}, {"a": 0.5}, {"train": {"learning_rate": 0.1}}, "enough"),
     RoundFinished(
         1,
         "d1",

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
-from openfl_like.federation.components import build_assigner, build_evaluation_selector, build_selector
+from openfl_like.federation.components import build_context
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.participation.assignment import RandomGroups
-from openfl_like.federation.participation.work import TasksAlone
 from openfl_like.federation.round_state import RoundState
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Phase
@@ -81,8 +80,7 @@ def context(*names: str) -> ExperimentContext:
         "assigner": {"template": "random", "settings": {"groups": SPLIT}},
     }
     plan = Plan.model_validate(values)
-    selectors = build_selector(plan), build_evaluation_selector(plan)
-    made = ExperimentContext(plan, *selectors, build_assigner(plan), TasksAlone(), ExperimentState("exp-1", names, ""))
+    made = build_context(plan, ExperimentState("exp-1", names, ""))
     for name in names:
         made.roster.join(name)
     made.roster.promote()

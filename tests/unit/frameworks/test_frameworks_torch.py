@@ -262,9 +262,9 @@ class Slowing(Net):
     def change(self) -> None:
         """Nothing yet."""
 
-    def train(self, epochs: int = 1) -> TaskResult:
+    def train(self, epochs: int = 1, learning_rate: float | None = None) -> TaskResult:
         self.change()
-        return super().train(epochs)
+        return super().train(epochs, learning_rate)
 
 
 class OtherRate(Slowing):

@@ -71,6 +71,7 @@ KINDS = (
     "assigner",
     "selector",
     "work",
+    "controller",
     "aggregation",
     "server_optimizer",
     "compression",

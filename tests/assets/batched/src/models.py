@@ -179,8 +179,8 @@ class Clipping(Mlp):
 class OwnTraining(Mlp):
     """Trains in another way."""
 
-    def train(self, epochs: int = 1) -> TaskResult:
-        return super().train(epochs)
+    def train(self, epochs: int = 1, learning_rate: float | None = None) -> TaskResult:
+        return super().train(epochs, learning_rate)
 
 
 class Peeping(Mlp):

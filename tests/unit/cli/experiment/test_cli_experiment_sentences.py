@@ -2,12 +2,13 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from openfl_like.cli.experiment.progress import Screen, pace
-from openfl_like.cli.experiment.sentences import colour
+from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.experiment.why import folded
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
 from openfl_like.federation.announcements import (
@@ -19,6 +20,7 @@ from openfl_like.federation.announcements import (
     RoundFinished,
 )
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.digest import frozen_values
@@ -160,3 +162,16 @@ def test_the_bar_says_how_long_a_round_takes_and_how_long_it_will_go_on(
     seconds: list[float], left: int, text: str
 ) -> None:
     assert pace(seconds, left) == text
+
+
+def test_what_controllers_decided_is_told_when_it_is_something_new() -> None:
+    lines = RoundLines()
+    first = RoundControlled(1, {"bern": "tired"}, {"ada": 0.5}, {"train": {"learning_rate": 0.123456, "epochs": 2}})
+    assert lines.within(first) == [
+        "round 1 as controllers decided: without bern; weights ada x 0.5; train(learning_rate=0.1235, epochs=2)"
+    ]
+    assert lines.within(replace(first, round=2)) == []
+    many = {f"site-{number}": 1.0 + number for number in range(9)}
+    assert sentence(RoundControlled(3, {}, many, {}, "enough")) == (
+        "round 3 as controllers decided: 9 weights from x 1 to x 9; the end: enough"
+    )
