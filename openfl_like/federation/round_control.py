@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from pydantic import JsonValue
-
 from openfl_like.federation.task import TaskCall
 
 
@@ -25,7 +23,7 @@ class RoundControlled:
     round: int
     skipped: Mapping[str, str]
     weights: Mapping[str, float]
-    arguments: Mapping[str, Mapping[str, JsonValue]]
+    arguments: Mapping[str, Mapping[str, object]]
     ended: str = ""
 
 
@@ -40,8 +38,8 @@ class ControlMemory:
     """
 
     round: int
-    before: JsonValue
-    after: JsonValue
+    before: object
+    after: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class RoundControl:
 
     skipped: Mapping[str, str]
     weights: Mapping[str, float]
-    arguments: Mapping[str, Mapping[str, JsonValue]]
+    arguments: Mapping[str, Mapping[str, object]]
     ended: str = ""
 
     @property

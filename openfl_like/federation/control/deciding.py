@@ -1,8 +1,10 @@
 """Asking the plan's controllers before a round."""
 
+import json
 import math
 from collections.abc import Iterable, Mapping, MutableMapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -39,10 +41,11 @@ def decide(
     found = list[Decision]()
     for place, controller in enumerate(controllers):
         known = memories.get(place)
-        before = None if known is None else known.before if known.round == view.round else known.after
+        before = cast("JsonValue", _shown(known, view.round))
         where = f"controllers[{place}]"
         try:
             answer: Control = controller.decide(replace(view, state=before))
+            json.dumps([answer.state, [asdict(decision) for decision in answer.decisions]], allow_nan=False)
         except Exception as error:  # (whatever the code of a package raises)
             text = f"the controller '{plan.controllers[place].template}' failed: {type(error).__name__}: {error}"
             raise PlanError(text, place=where, cure="mend it, or leave it out") from error
@@ -50,6 +53,13 @@ def decide(
         memories[place] = ControlMemory(view.round, before, answer.state)
         found += answer.decisions
     return _together(found)
+
+
+def _shown(known: ControlMemory | None, number: int) -> object:
+    """Return the state that a controller is shown before a round."""
+    if known is None:
+        return None
+    return known.before if known.round == number else known.after
 
 
 def _check(decisions: Iterable[Decision], tasks: Mapping[str, object], where: str) -> None:
