@@ -23,6 +23,11 @@ KINDS = {
     "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
     "mime": ("-s", "algorithm.template=mime"),
     "personal": ("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
+    "controlled": (
+        "-s",
+        "controllers=[{template: fair_weights}, {template: schedule, settings: {argument: epochs, shape: linear, "
+        "first: 3, last: 1, whole: true}}]",
+    ),
 }
 """Name -> what a plan is changed by."""
 KEEPING = {"scaffold and fedadam", "personal"}
