@@ -255,6 +255,8 @@ class Experiment:
         if context.roster.join(name, event.certificate_list):
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
+            if late and context.plan.admission.late_join == "current_round":
+                phases.join_round(context, state.round, name)
             phases.send(context, state.round, name)
 
     def _on_everybody(self, _: EverybodyJoined) -> None:

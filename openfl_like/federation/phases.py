@@ -1,6 +1,6 @@
 """The phases of a round: gathering a cohort, handing out work, taking answers, noting absences."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from openfl_like.federation.announcements import (
@@ -61,9 +61,8 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         for name, failure in sorted(state.absent.items()):
             _announce_absence(context, state, name, failure)
         state.selected = cohort
-        if context.remembers and phase is Phase.TRAIN:
-            known = context.state.histories
-            known.update({name: known.get(name, UNKNOWN).asked_again() for name in cohort})
+        if phase is Phase.TRAIN:
+            _note_asked(context, cohort)
         open_phase(context, state, phase, cohort)
         return ""
     hopeless = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
@@ -73,6 +72,25 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         state.waiting = True
         context.emit(StartTimer(state.gather_timer, context.return_limit_s))
     return ""
+
+
+def join_round(context: ExperimentContext, state: RoundState, name: str) -> None:
+    """Have a site that has just come train with those who train already, if the selector would have chosen it.
+
+    How many updates the round needs does not change: it is no worse off if the site leaves again.
+    """
+    if state.phase is not Phase.TRAIN or state.step is not Step.COLLECT:
+        return
+    context.roster.one(name).member = True
+    context.deal()
+    view = _training_view(context, state)
+    if name not in context.selector.select(replace(view, count=context.selector.wanted(view))):
+        return
+    state.eligible = len(view.eligible)
+    state.assigned = tuple(sorted({*state.assigned, name}))
+    state.selected = tuple(sorted({*state.selected, name}))
+    state.work = {**state.work, **context.work_of((name,))}
+    _note_asked(context, (name,))
 
 
 def gather_timed_out(context: ExperimentContext, state: RoundState) -> str:
@@ -372,16 +390,28 @@ def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple
 
 def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
+    view = _training_view(context, state)
+    state.eligible, state.wanted = len(view.eligible), context.selector.wanted(view)
+    state.quorum = _quorum(context.plan.participation, state.wanted)
+    cohort = context.selector.select(replace(view, count=state.wanted))
+    lost = set(view.eligible) - set(view.present) if len(cohort) < state.wanted else set()
+    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
+    return cohort
+
+
+def _training_view(context: ExperimentContext, state: RoundState) -> SelectionView:
+    """Return what the selector of those who train sees."""
     seed = derive_seed(context.plan.seed, state.number, "selection")
     eligible = state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
     here = context.roster.present(eligible)
-    view = SelectionView(eligible, here, seed, state.number, context.state.histories)
-    state.eligible, state.wanted = len(eligible), context.selector.wanted(view)
-    state.quorum = _quorum(context.plan.participation, state.wanted)
-    cohort = context.selector.select(replace(view, count=state.wanted))
-    lost = set(eligible) - set(here) if len(cohort) < state.wanted else set()
-    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
-    return cohort
+    return SelectionView(eligible, here, seed, state.number, context.state.histories)
+
+
+def _note_asked(context: ExperimentContext, names: Iterable[str]) -> None:
+    """Remember who is asked to train, if somebody goes by it."""
+    if context.remembers:
+        known = context.state.histories
+        known.update({name: known.get(name, UNKNOWN).asked_again() for name in names})
 
 
 def _quorum(participation: Participation, wanted: int) -> int:

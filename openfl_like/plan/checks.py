@@ -357,6 +357,9 @@ def _groups(plan: Plan) -> Iterator[Mistake]:
 
 
 def _admission(plan: Plan) -> Iterator[Mistake]:
+    if plan.admission.late_join == "current_round" and plan.assigner.template == "random":
+        problem = "the groups of a round are drawn among those who are there when it begins"
+        yield Mistake(("admission", "late_join"), problem, "write next_round, or assigner.template: static")
     asked, least = plan.admission.collaborators, plan.admission.min_collaborators
     seen: set[str] = set()
     for index, name in enumerate(asked):

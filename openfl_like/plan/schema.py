@@ -146,13 +146,13 @@ class Admission(Section):
         collaborators: The sites asked; empty means every authorised one.
         min_collaborators: How many must be there; default: all of ``collaborators``, or 1.
         timeout_s: Seconds to wait for them.
-        late_join: Whether a site that comes later takes part from the next round on.
+        late_join: From which round on a site takes part that comes later; ``current_round``: if that still trains.
     """
 
     collaborators: tuple[Name, ...] = ()
     min_collaborators: Annotated[int, Field(ge=1)] | None = None
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    late_join: Literal["next_round", "deny"] = "next_round"
+    late_join: Literal["current_round", "next_round", "deny"] = "next_round"
 
 
 class Participation(Section):
