@@ -272,6 +272,24 @@ class ModelKept:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundSkipped:
+    """Too few updates could come for a round, and the plan has it skipped: its model is that of the round before.
+
+    Attributes:
+        round: The round.
+        digest: Identity of the model.
+        needed: How many updates were needed.
+        coming: How many came or could still come.
+    """
+
+    kind: ClassVar[str] = "round_skipped"
+    round: int
+    digest: str
+    needed: int
+    coming: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoundFinished:
     """A version is published.
 
@@ -360,6 +378,7 @@ Known: TypeAlias = (
     | DevicesWorked
     | UpdatePartial
     | RoundControlled
+    | RoundSkipped
     | RoundFinished
     | ExperimentEnded
 )

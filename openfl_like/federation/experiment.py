@@ -313,7 +313,7 @@ class Experiment:
             if event.timer == lifecycle.ADMISSION_TIMER:
                 lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:
-            lifecycle.fail(context, phases.gather_timed_out(context, current))
+            lifecycle.fall_short(context, current, phases.gather_timed_out(context, current))
         elif current.awaited and event.timer == current.deadline_timer:
             phases.pass_deadline(context, current)
         else:
@@ -328,9 +328,8 @@ class Experiment:
         if current.phase is Phase.INITIALISE and not current.updates:
             current.step = Step.GATHER
             return
-        shortfall = current.shortfall(len(current.updates))
-        if shortfall:
-            lifecycle.fail(context, shortfall)
+        if len(current.updates) < current.quorum:
+            lifecycle.fall_short(context, current, len(current.updates))
             return
         if not current.learned():
             phases.keep_model(context, current)
@@ -388,7 +387,9 @@ class Experiment:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""
         context, awaited = self._context, current.awaited
         if current.phase is Phase.TRAIN:
-            lifecycle.fail(context, current.shortfall(len(current.updates) + awaited))
+            lifecycle.fall_short(context, current, len(current.updates) + awaited)
+            if context.state.round is not current:
+                return True
         if awaited or context.state.status.ended:
             return False
         if current.phase is Phase.EVALUATE:

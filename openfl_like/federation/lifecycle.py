@@ -7,11 +7,12 @@ from openfl_like.federation.announcements import (
     ModelsEvaluated,
     NothingLearnt,
     RoundFinished,
+    RoundSkipped,
 )
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.control.deciding import decide
 from openfl_like.federation.control.decision import ControlView
-from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer
+from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer, WithdrawAssignment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
@@ -67,16 +68,30 @@ def start(context: ExperimentContext) -> None:
         _begin_round(context, 0)
 
 
-def publish(context: ExperimentContext, current: RoundState) -> None:
-    """Publish the round's model, and end the experiment or begin the next round."""
+def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> None:
+    """End the experiment if so many updates are too few for a round, or skip the round if the plan says so."""
+    skips = context.plan.participation.policy == "skip" and current.number and current.phase is Phase.TRAIN
+    if not skips:
+        fail(context, current.shortfall(coming))
+    elif coming < current.quorum:
+        for name in current.pending:
+            context.emit(WithdrawAssignment(current.number, current.phase, name, "the round is skipped"))
+        context.announce(RoundSkipped(current.number, current.base, current.quorum, coming))
+        current.updates = {}
+        publish(context, current, skipped=True)
+
+
+def publish(context: ExperimentContext, current: RoundState, *, skipped: bool = False) -> None:
+    """Publish the round's model, or that of the round before, and end the experiment or begin the next round."""
     state = context.state
     evaluated = current.phase is Phase.EVALUATE
     metrics = round_metrics(context.plan.tasks, current.trained, current.updates) if evaluated else {}
     made = ModelVersion(current.number, current.model, metrics, is_best(context.plan, state.versions, metrics))
     rejected = rejection(context.plan, state.versions, made) if evaluated else None
-    if rejected is not None:
+    version = made
+    if rejected is not None or skipped:
         current.digest, current.server_state = current.base, current.base_state
-    version = made if rejected is None else ModelVersion(current.number, current.base, state.versions[-1].metrics)
+        version = ModelVersion(current.number, current.base, state.versions[-1].metrics)
     state.versions = (*state.versions, version)
     if rejected is None and (not context.roster.everybody or context.plan.keeps_at_sites):
         state.counted |= dict.fromkeys(current.trained, current.number)

@@ -93,10 +93,10 @@ def join_round(context: ExperimentContext, state: RoundState, name: str) -> None
     _note_asked(context, (name,))
 
 
-def gather_timed_out(context: ExperimentContext, state: RoundState) -> str:
-    """Say why the round cannot begin."""
+def gather_timed_out(context: ExperimentContext, state: RoundState) -> int:
+    """Return how many could begin the round now that nobody waits any more."""
     _, cohort = _select(context, state)
-    return state.shortfall(len(cohort))
+    return len(cohort)
 
 
 def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from openfl_like.federation.validation.verdict import UpdateVerdict, counted_les
 
 WAYS_OUT = (
     "fx experiment resume goes on with the round; "
-    "deadline.rejoin_s waits longer for a site, participation.policy quorum goes on without it"
+    "deadline.rejoin_s waits longer for a site, participation.policy quorum or skip goes on without it"
 )
 """What is to be done about a site that did not come back in time."""
 

@@ -159,12 +159,13 @@ class Participation(Section):
     """How many of those who were selected a round needs.
 
     Attributes:
-        policy: ``exact``: all of them, or the experiment fails; ``quorum``: so many that the keys below are met.
+        policy: ``exact``: all of them, or the experiment fails; ``quorum``: so many that the keys below are met, or it
+            fails; ``skip``: the same, or the round is skipped.
         min_fraction: Quorum as a fraction of the cohort, rounded up.
         min_updates: Quorum as a number; the larger of both counts.
     """
 
-    policy: Literal["exact", "quorum"] = "exact"
+    policy: Literal["exact", "quorum", "skip"] = "exact"
     min_fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     min_updates: Annotated[int, Field(ge=1)] | None = None
 

@@ -24,6 +24,7 @@ from openfl_like.federation.announcements import (
     ModelKept,
     NothingLearnt,
     RoundFinished,
+    RoundSkipped,
     UpdateLost,
     UpdateSurplus,
 )
@@ -35,7 +36,7 @@ from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
 from openfl_like.federation.validation.verdict import Consequence, ModelRejected, UpdatesJudged, UpdateVerdict
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
-_ODD_UPDATES = (UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected)
+_ODD_UPDATES = (UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected, RoundSkipped)
 MOST_WEIGHTS = 4
 """So many weights of sites are told one by one."""
 UNLIMITED_WIDTH = 4
@@ -168,6 +169,12 @@ def rejected(told: ModelRejected) -> str:
         found = f"its {told.metric} is {told.value:.4g}, the best one {told.best:.4g}"
     limit = f"model_store.accepted_margin is {told.margin:g}"
     return f"the model is rejected, and the one before goes on: {found} ({limit})"
+
+
+@sentence.register
+def _(told: RoundSkipped) -> str:
+    need = "1 update is needed" if told.needed == 1 else f"{told.needed} updates are needed"
+    return f"round {told.round} is skipped, and the model stays as it was: {need}, {told.coming} could come"
 
 
 @sentence.register

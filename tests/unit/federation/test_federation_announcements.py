@@ -32,6 +32,7 @@ from openfl_like.federation.announcements import (
     ModelsEvaluated,
     NothingLearnt,
     RoundFinished,
+    RoundSkipped,
     RoundStarted,
     UnknownAnnouncement,
     UpdateLost,
@@ -89,6 +90,7 @@ EVERY: tuple[Known, ...] = (
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     UpdatePartial(1, "a", 96, 3),
     RoundControlled(2, {"b": "tired"}, {"a": 0.5}, {"train": {"learning_rate": 0.1}}, "enough"),
+    RoundSkipped(2, "aa", 2, 1),
     RoundFinished(
         1,
         "d1",

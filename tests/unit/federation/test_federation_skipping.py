@@ -1,0 +1,160 @@
+"""Rounds that are skipped, since too few updates can come."""
+
+from openfl_like.federation.announcements import Announced, RoundFinished, RoundSkipped
+from openfl_like.federation.events import (
+    Aggregate,
+    Announce,
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Command,
+    Event,
+    ExperimentStarted,
+    ModelAggregated,
+    ModelVersion,
+    PublishVersion,
+    SendAssignment,
+    TaskFailed,
+    TimerFired,
+    UpdateCommitted,
+    UpdatesValidated,
+    ValidateUpdates,
+    WithdrawAssignment,
+)
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.history.rounds import round_records
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Phase, Update
+from openfl_like.plan.schema import Plan
+
+BROKEN = Failure(FailureKind.TASK, "no data", "OSError")
+
+
+def plan_with(rounds: int = 3, policy: str = "skip") -> Plan:
+    return Plan.model_validate(
+        {
+            "name": "demo",
+            "aggregator": {"settings": {"rounds_to_train": rounds}},
+            "task_runner": {"template": "src.model:Runner"},
+            "data_loader": {"template": "src.model:Loader"},
+            "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
+            "participation": {"policy": policy, "min_updates": 2},
+        }
+    )
+
+
+class Federation:
+    """Three sites that answer at once, except those that fail, or are silent, in a round."""
+
+    def __init__(self, plan: Plan, fails: dict[int, str] | None = None, silent: dict[int, str] | None = None) -> None:
+        self.experiment = Experiment("exp-1", plan, ("a", "b", "c"), "given")
+        self.fails, self.silent = fails or {}, silent or {}
+        self.commands: list[Command] = []
+
+    def start(self) -> None:
+        self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in "abc"))
+
+    def feed(self, *events: Event) -> None:
+        queue = list(events)
+        while queue:
+            commands = self.experiment.handle(queue.pop(0), 0.0)
+            self.commands += commands
+            for command in commands:
+                queue += self.answer(command)
+
+    def answer(self, command: Command) -> list[Event]:
+        match command:
+            case SendAssignment(job) if job.phase is Phase.EVALUATE:
+                return [
+                    UpdateCommitted(
+                        Update(job.round, job.phase, job.collaborator, "", 4, {"validate": {"loss": 1.0 / job.round}})
+                    )
+                ]
+            case SendAssignment(job) if job.collaborator in self.fails.get(job.round, ""):
+                return [TaskFailed(job.round, job.phase, job.collaborator, BROKEN)]
+            case SendAssignment(job) if job.collaborator not in self.silent.get(job.round, ""):
+                return [
+                    UpdateCommitted(Update(job.round, job.phase, job.collaborator, f"{job.collaborator}{job.round}", 4))
+                ]
+            case ValidateUpdates(number):
+                return [UpdatesValidated(number)]
+            case Aggregate(number):
+                return [ModelAggregated(number, f"model-{number}", f"state-{number}")]
+        return []
+
+    def told(self) -> list[object]:
+        return [item.announcement for item in self.commands if isinstance(item, Announce)]
+
+    def skipped(self) -> list[RoundSkipped]:
+        return [item for item in self.told() if isinstance(item, RoundSkipped)]
+
+
+def test_a_round_that_cannot_be_made_is_skipped_and_the_next_goes_on_from_the_model_before() -> None:
+    federation = Federation(plan_with(), fails={2: "ab"})
+    federation.start()
+    assert federation.experiment.status is Status.FINISHED
+    assert federation.experiment.versions == (
+        ModelVersion(0, "given"),
+        ModelVersion(1, "model-1", {"loss": 1.0}, best=True),
+        ModelVersion(2, "model-1", {"loss": 1.0}),
+        ModelVersion(3, "model-3", {"loss": 1 / 3}, best=True),
+    )
+    (skipped,) = federation.skipped()
+    assert skipped == RoundSkipped(2, "model-1", needed=2, coming=1)
+    bases = [item.base_model for item in federation.commands if isinstance(item, Aggregate)]
+    states = [item.base_state for item in federation.commands if isinstance(item, Aggregate)]
+    assert (bases, states) == (["given", "model-1"], ["", "state-1"])
+    assert sorted(federation.experiment.shortfalls) == ["a", "b"]
+
+
+def test_those_who_still_train_are_called_back() -> None:
+    federation = Federation(plan_with(), fails={1: "ab"}, silent={1: "c"})
+    federation.start()
+    withdrawn = [item for item in federation.commands if isinstance(item, WithdrawAssignment)]
+    assert [(item.round, item.collaborator) for item in withdrawn] == [(1, "c")]
+    assert federation.experiment.status is Status.FINISHED
+
+
+def test_what_came_for_a_skipped_round_counts_nowhere() -> None:
+    federation = Federation(plan_with(), fails={2: "ab"})
+    federation.start()
+    finished = {item.round: item for item in federation.told() if isinstance(item, RoundFinished)}
+    assert (finished[2].contributors, sorted(finished[2].absent)) == ((), ["a", "b"])
+    events = [Announced(place, 0.0, item) for place, item in enumerate(federation.told(), 1)]  # type: ignore[arg-type]  # all are
+    records = {record.round: record for record in round_records(events)}
+    assert records[2].contributors == {}
+    assert records[2].digest == "model-1"
+
+
+def test_without_the_policy_the_experiment_fails() -> None:
+    federation = Federation(plan_with(policy="quorum"), fails={2: "ab"})
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert federation.skipped() == []
+
+
+def test_sites_that_are_gone_for_good_end_it_and_do_not_have_it_spin() -> None:
+    federation = Federation(plan_with(rounds=10**6), silent={1: "abc"})
+    federation.start()
+    federation.feed(*(CollaboratorLeft(name, "closed", gone=True) for name in "ab"))
+    assert federation.experiment.status is Status.FAILED
+    assert [item.round for item in federation.skipped()] == [1]
+
+
+def test_sites_that_do_not_come_back_in_time_cost_a_round_and_no_more() -> None:
+    federation = Federation(plan_with(), silent={2: "abc"})
+    federation.start()
+    federation.feed(*(CollaboratorLeft(name, "cable", gone=False) for name in "ab"))
+    for name in "ab":
+        federation.feed(TimerFired(f"rejoin:{name}:1"))
+    assert [item.round for item in federation.skipped()] == [2]
+    federation.feed(TimerFired("gather:3"))
+    assert [item.round for item in federation.skipped()] == [2, 3]
+    assert federation.experiment.status is Status.FINISHED
+
+
+def test_a_version_is_published_for_every_round() -> None:
+    federation = Federation(plan_with(), fails={2: "ab"})
+    federation.start()
+    published = [item.version.round for item in federation.commands if isinstance(item, PublishVersion)]
+    assert published == [0, 1, 2, 3]
