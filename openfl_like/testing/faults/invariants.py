@@ -16,6 +16,7 @@ from openfl_like.federation.announcements import (
     ExperimentResumed,
     ModelMade,
     RoundFinished,
+    RoundSkipped,
     RoundStarted,
     UpdateLost,
     UpdateReceived,
@@ -306,6 +307,7 @@ def _contributors(item: ExperimentEvidence) -> Iterator[Breach]:
             if count > 1:
                 yield Breach("A4", item.id, f"round {number}: the update of '{name}' ({phase}) was taken {count} times")
     made = {told.round: told for told in _of(item, ModelMade)}
+    quorums |= {told.round: 0 for told in _of(item, RoundSkipped)}
     for number, names in contributions(item).items():
         if len(names) < quorums.get(number, 1):
             yield Breach("A4", item.id, f"round {number} has {len(names)} contributors, {quorums[number]} are needed")
