@@ -379,9 +379,16 @@ class Experiment:
                 lifecycle.start(context)
             return complete
         if current.step is Step.GATHER:
-            lifecycle.fail(context, phases.gather(context, current))
+            self._gather(current)
             return not current.waiting
         return current.step is Step.COLLECT and self._close(current)
+
+    def _gather(self, current: RoundState) -> None:
+        context = self._context
+        if current.phase is Phase.INITIALISE:
+            lifecycle.fail(context, phases.gather_initialiser(context, current))
+        elif (coming := phases.gather(context, current)) is not None:
+            lifecycle.fall_short(context, current, coming)
 
     def _close(self, current: RoundState) -> bool:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""

@@ -1,5 +1,7 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
+from itertools import islice, takewhile
+
 from openfl_like.errors import PlanError
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
@@ -18,7 +20,7 @@ from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.round_control import UNCONTROLLED, RoundControl, RoundControlled
-from openfl_like.federation.round_state import RoundState
+from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, rejection, stop_reason
@@ -26,6 +28,8 @@ from openfl_like.federation.task import Phase
 from openfl_like.federation.unmeasured import MetricMissing
 
 ADMISSION_TIMER = "admission"
+MOST_SKIPPED = 100
+"""After so many versions of one model no further round is skipped: nothing good will come of them."""
 
 
 def open_admission(context: ExperimentContext) -> None:
@@ -70,10 +74,14 @@ def start(context: ExperimentContext) -> None:
 
 def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> None:
     """End the experiment if so many updates are too few for a round, or skip the round if the plan says so."""
-    skips = context.plan.participation.policy == "skip" and current.number and current.phase is Phase.TRAIN
-    if not skips:
+    if coming >= current.quorum:
+        return
+    gone = current.step is Step.GATHER and not current.waiting and not current.chose_too_few
+    same = takewhile(lambda version: version.digest == current.base, reversed(context.state.versions))
+    skips = context.plan.participation.policy == "skip" and current.phase is Phase.TRAIN
+    if not skips or gone or sum(1 for _ in islice(same, MOST_SKIPPED)) == MOST_SKIPPED:
         fail(context, current.shortfall(coming))
-    elif coming < current.quorum:
+    else:
         for name in current.pending:
             context.emit(WithdrawAssignment(current.number, current.phase, name, "the round is skipped"))
         context.announce(RoundSkipped(current.number, current.base, current.quorum, coming))

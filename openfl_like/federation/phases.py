@@ -45,14 +45,12 @@ MOST_INITIALISERS = 20
 """So many sites are asked in turn for the initial model: where all of these fail, those after them would as well."""
 
 
-def gather(context: ExperimentContext, state: RoundState) -> str:
-    """Begin the first phase of a round if enough collaborators are here, or wait for them.
+def gather(context: ExperimentContext, state: RoundState) -> int | None:
+    """Begin the training of a round if enough collaborators are here, or wait for them.
 
     Returns:
-        Why the experiment has failed; empty if it has not.
+        How many could begin it, if they are too few and waiting is in vain; otherwise None.
     """
-    if state.phase is Phase.INITIALISE:
-        return _gather_initialiser(context, state)
     context.roster.promote()
     context.deal()
     phase, cohort = _select(context, state)
@@ -64,14 +62,14 @@ def gather(context: ExperimentContext, state: RoundState) -> str:
         if phase is Phase.TRAIN:
             _note_asked(context, cohort)
         open_phase(context, state, phase, cohort)
-        return ""
-    hopeless = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    if hopeless:
-        return state.shortfall(len(cohort))
+        return None
+    gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
+    if gone or state.chose_too_few:
+        return len(cohort)
     if not state.waiting:
         state.waiting = True
         context.emit(StartTimer(state.gather_timer, context.return_limit_s))
-    return ""
+    return None
 
 
 def join_round(context: ExperimentContext, state: RoundState, name: str) -> None:
@@ -361,7 +359,8 @@ def _announce_absence(context: ExperimentContext, state: RoundState, name: str, 
     context.announce(CollaboratorAbsent(state.number, state.phase, name, str(failure), placed))
 
 
-def _gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
+def gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
+    """Ask the next site for the initial model; return why none can make it, empty if one is asked."""
     candidate = _initialiser(context, state)
     if candidate is None:
         tried = f"none of the {MOST_INITIALISERS} sites that were asked"

@@ -90,6 +90,11 @@ class RoundState:
     control: RoundControl = UNCONTROLLED
 
     @property
+    def chose_too_few(self) -> bool:
+        """Whether the selector wants fewer updates than the round needs, although there are members enough."""
+        return self.wanted < self.quorum <= self.eligible
+
+    @property
     def pending(self) -> tuple[str, ...]:
         """Who may still answer in the open phase, sorted."""
         if self.step is not Step.COLLECT:
@@ -178,6 +183,9 @@ class RoundState:
             return (
                 f"round {self.number}: the selector chooses none of {self.eligible} collaborators (selector.settings)"
             )
+        if self.chose_too_few:
+            told = f"the selector chooses {self.wanted} of {self.eligible} collaborators, and {self.quorum} are needed"
+            return f"round {self.number}: {told} (selector.settings, participation)"
         verb = "is" if self.quorum == 1 else "are"
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
         text = f"{text}: {list_absences(self.absent)}" if self.absent else text

@@ -23,9 +23,11 @@ from openfl_like.federation.events import (
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import round_records
+from openfl_like.federation.lifecycle import MOST_SKIPPED
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 
 BROKEN = Failure(FailureKind.TASK, "no data", "OSError")
 
@@ -158,3 +160,29 @@ def test_a_version_is_published_for_every_round() -> None:
     federation.start()
     published = [item.version.round for item in federation.commands if isinstance(item, PublishVersion)]
     assert published == [0, 1, 2, 3]
+
+
+def test_a_selector_that_chooses_too_few_is_not_waited_for() -> None:
+    selector = Component(template="fixed", settings={"rounds": [["a", "b"], ["c"]]})
+    plan = plan_with(policy="quorum").model_copy(update={"selector": selector})
+    federation = Federation(plan)
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert federation.experiment.reason == (
+        "round 2: the selector chooses 1 of 3 collaborators, and 2 are needed (selector.settings, participation)"
+    )
+
+
+def test_rounds_for_which_it_chooses_too_few_are_skipped_and_not_for_ever() -> None:
+    choices = {"rounds": [["a", "b"], ["c"]]}
+    selector = Component(template="fixed", settings=dict(choices))
+    federation = Federation(plan_with(rounds=4).model_copy(update={"selector": selector}))
+    federation.start()
+    assert federation.experiment.status is Status.FINISHED
+    assert [item.round for item in federation.skipped()] == [2, 4]
+
+    never = Component(template="random", settings={"count": 1})
+    spinning = Federation(plan_with(rounds=10**9).model_copy(update={"selector": never}))
+    spinning.start()
+    assert spinning.experiment.status is Status.FAILED
+    assert len(spinning.skipped()) == MOST_SKIPPED - 1
