@@ -18,7 +18,7 @@ from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
-from openfl_like.tasks import SerialThread, TaskOwner
+from openfl_like.tasks import SerialThread, TaskOwner, background
 
 _Events: TypeAlias = list[UpdateCommitted | TaskFailed]
 
@@ -68,8 +68,8 @@ class BatchedRuntime:
                 reason = await thread.run(self._performer.obstacle)
                 self._batches = reason is None
                 self._say([] if reason is None else [reason])
-                tasks.start(self._work(tasks, thread, post))
-                yield
+                async with background(self._work(tasks, thread, post)):
+                    yield
                 await tasks.close()
         finally:
             if self._frozen:

@@ -28,7 +28,7 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.sites import SimulatedSites, keeps_in_memory, refuse_workers
 from openfl_like.runtimes.updates_in_memory import MOST_BYTES
 from openfl_like.store.site_files import algorithm_state
-from openfl_like.tasks import SerialThread, TaskOwner
+from openfl_like.tasks import SerialThread, TaskOwner, background
 
 LOADING_S, WRITING_S = 600.0, 5.0
 """What a site may take besides its task: to load model and data the first time, and later to write its update."""
@@ -145,9 +145,9 @@ class LocalRuntime:
         try:
             if self._tried is not None:
                 await thread.run(partial(self._try, self._tried))
-            tasks.start(self._work(tasks, thread, post))
-            post(EverybodyJoined())
-            yield
+            async with background(self._work(tasks, thread, post)):
+                post(EverybodyJoined())
+                yield
         finally:
             await tasks.close()
             thread.close()

@@ -124,3 +124,18 @@ async def test_a_workspace_that_cannot_be_loaded_is_examined(repository: ModelRe
         async with runtime.running(lambda *_: None):
             pytest.fail("it began")
     assert seen == [("bern", caught.value)]
+
+
+async def test_a_runtime_that_breaks_takes_the_run_with_it(endless: Endless, repository: ModelRepository) -> None:
+    def refuse(*events: Event) -> None:
+        if any(isinstance(event, UpdateCommitted) for event in events):
+            raise LookupError("nobody takes events any more")
+
+    async def run() -> None:
+        runtime = LocalRuntime(("bern",), lambda _: endless, repository)
+        async with asyncio.timeout(10), runtime.running(refuse):
+            await runtime.perform(train("bern", 1))
+            await asyncio.Event().wait()
+
+    with pytest.raises(LookupError, match="nobody takes events any more"):
+        await run()
