@@ -22,6 +22,7 @@ CONTENTS = {
             "docs/simulation",
             "docs/dry-run",
             "docs/virtual-time",
+            "docs/asynchronous",
             "docs/studies",
             "docs/coming-from",
             "docs/evaluation",

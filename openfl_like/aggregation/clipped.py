@@ -1,7 +1,9 @@
-"""An update whose difference from the global model is scaled down, readable like any other."""
+"""An update whose difference from the model that it started from is scaled down, readable like any other."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,19 +14,48 @@ from openfl_like.tensors.encoded import ModelReader
 from openfl_like.tensors.named import Array, Elements, Schema
 
 
+def counted(
+    files: Sequence[ModelReader],
+    factors: Sequence[float],
+    bases: Sequence[Path | None],
+    model: Path | None,
+    stack: ExitStack,
+) -> list[ModelReader]:
+    """Return updates as they count.
+
+    Args:
+        files: The updates.
+        factors: What the difference of each is multiplied by.
+        bases: The model that each started from, if that is not the global one.
+        model: The global model; None: there is none yet.
+        stack: Closes what is opened besides.
+    """
+    others = [factor != 1.0 or base is not None for factor, base in zip(factors, bases, strict=True)]
+    if model is None or not any(others):
+        return list(files)
+    newest = stack.enter_context(TensorFile(model))
+    older = {
+        base: stack.enter_context(TensorFile(base)) for base in sorted({base for base in bases if base is not None})
+    }
+    origins = [newest if base is None else older[base] for base in bases]
+    parts = zip(files, factors, origins, others, strict=True)
+    return [ClippedUpdate(file, origin, factor, newest) if other else file for file, factor, origin, other in parts]
+
+
 class ClippedUpdate:
-    """The model ``base + factor * (update - base)``, decoded as it is read, as float64.
+    """The model ``model + factor * (update - base)``, decoded as it is read, as float64.
 
     Integers, booleans and an algorithm's own tensors, which count for no norm, are those of the update.
 
     Args:
         update: What the site sent; it is closed with this one.
-        base: The global model that it started from; whoever opened it closes it.
+        base: The model that it started from; whoever opened it closes it.
         factor: From 0 to 1.
+        model: The global model, of the same tensors; another one than ``base`` if the update is late. Likewise.
     """
 
-    def __init__(self, update: ModelReader, base: TensorFile, factor: float) -> None:
-        self._update, self._base, self._factor = update, base, factor
+    def __init__(self, update: ModelReader, base: TensorFile, factor: float, model: TensorFile) -> None:
+        self._update, self._base, self._factor, self._model = update, base, factor, model
         self._specs = {spec.name: spec for spec in update.schema}
 
     @property
@@ -37,7 +68,7 @@ class ClippedUpdate:
         flat = self._update.flat(name)
         if not is_looked_at(self._specs[name]):
             return flat
-        return ClippedTensor(flat, self._base.flat(name), self._factor)
+        return ClippedTensor(flat, self._base.flat(name), self._factor, self._model.flat(name))
 
     def tensor(self, name: str) -> Array:
         """Make a whole tensor, in its own dtype."""
@@ -46,9 +77,11 @@ class ClippedUpdate:
         return whole.astype(spec.numpy_dtype, copy=False).reshape(spec.shape)
 
     def release(self, parts: Sequence[Part]) -> None:
-        """Take the pages of parts that were read off this process's memory; of both models."""
+        """Take the pages of parts that were read off this process's memory; of all models."""
         self._update.release(parts)
         self._base.release(parts)
+        if self._model is not self._base:
+            self._model.release(parts)
 
     def close(self) -> None:
         """Let the update's file go."""
@@ -62,6 +95,7 @@ class ClippedTensor:
     update: Elements
     base: Elements
     factor: float
+    model: Elements
 
     @property
     def size(self) -> int:
@@ -70,6 +104,7 @@ class ClippedTensor:
 
     def __getitem__(self, part: slice, /) -> Vector:
         """Compute a part."""
-        start = np.asarray(self.base[part]).astype(np.float64)
+        base = np.asarray(self.base[part]).astype(np.float64)
         values: Vector = np.asarray(self.update[part]).astype(np.float64)
-        return start + self.factor * (values - start)
+        model = base if self.model is self.base else np.asarray(self.model[part]).astype(np.float64)
+        return model + self.factor * (values - base)

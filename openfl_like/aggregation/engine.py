@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from openfl_like.aggregation.algorithms import ServerAlgorithm
-from openfl_like.aggregation.clipped import ClippedUpdate
+from openfl_like.aggregation.clipped import counted
 from openfl_like.aggregation.combining import (
     BLOCK_ELEMENTS,
     Combiner,
@@ -58,7 +58,8 @@ class UpdateFile:
         content: Its file, or what would be in it.
         weight: Its weight relative to the others, usually its number of samples.
         sent: How the file is encoded; None: it is a model file.
-        factor: What its difference from the global model is multiplied by.
+        factor: What its difference from the model that it started from is multiplied by.
+        base: That model, if it is older than the global one: then the difference counts from the global one on.
     """
 
     collaborator: str
@@ -66,6 +67,7 @@ class UpdateFile:
     weight: float
     sent: Sent | None = None
     factor: float = 1.0
+    base: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,8 @@ def aggregate_files(
         files = [stack.enter_context(closing(open_update(item.content, item.sent))) for item in ordered]
         _check_schemas(ordered, files)
         own = recipe.own(files[0].schema, contributors)
-        files = _clipped(ordered, files, start, stack)
+        factors, bases = [item.factor for item in ordered], [item.base for item in ordered]
+        files = counted(files, factors, bases, start.model, stack)
         sources = _sources(recipe, files, start, stack, frozenset(own))
         step = recipe.begin(contributors)
         while not isinstance(step, Linear | Blockwise):
@@ -225,16 +228,6 @@ def aggregate_files(
         if recipe.algorithm is not None and recipe.algorithm.averages and isinstance(step, Linear):
             weighed = mixed(recipe.algorithm.weigh(step.factors, sources.told, contributors))
         return _write(Making(recipe, weighed, sources, contributors, sizes, step, own), out, executor)
-
-
-def _clipped(
-    ordered: Sequence[UpdateFile], files: list[ModelReader], start: Start, stack: ExitStack
-) -> list[ModelReader]:
-    if start.model is None or all(item.factor == 1.0 for item in ordered):
-        return files
-    base = stack.enter_context(TensorFile(start.model))
-    pairs = zip(ordered, files, strict=True)
-    return [file if item.factor == 1.0 else ClippedUpdate(file, base, item.factor) for item, file in pairs]
 
 
 def _sources(

@@ -19,7 +19,7 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
+from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
 from openfl_like.federation.validation.verdict import ModelRejected, UpdatesJudged
 from openfl_like.peer_json import read_peer_json
@@ -365,6 +365,7 @@ Known: TypeAlias = (
     | UpdateReceived
     | UpdateLost
     | UpdateRefused
+    | BufferTaken
     | UpdatesJudged
     | UpdateSurplus
     | CollaboratorAbsent

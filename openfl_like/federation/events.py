@@ -187,11 +187,13 @@ class ValidateUpdates:
     """Run the plan's validators over these updates; answer with `UpdatesValidated`.
 
     ``base_model`` is the BLAKE3 identity of the global model the updates started from; empty for the initial model.
+    ``bases`` are those of the older ones that some started from instead, by collaborator.
     """
 
     round: int
     base_model: str
     updates: tuple[Update, ...]
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class Aggregate:
     ``base_model`` is as in `ValidateUpdates`; ``base_state`` is the identity of the server's state that belongs to it,
     empty if there is none. ``eligible`` is from how many collaborators those of the round were chosen. ``factors`` are
     what the differences of some updates from the global model are multiplied by, ``weights`` what their numbers of
-    samples are.
+    samples are. ``bases`` are as in `ValidateUpdates`.
     """
 
     round: int
@@ -211,6 +213,7 @@ class Aggregate:
     eligible: int = 0
     factors: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
-from openfl_like.federation import lifecycle, phases
+from openfl_like.federation import buffered, lifecycle, phases
 from openfl_like.federation import uncounted as surplus
 from openfl_like.federation.announcements import (
     CollaboratorAdmitted,
@@ -37,7 +37,6 @@ from openfl_like.federation.events import (
     UncountedUpdateArrived,
     UpdateCommitted,
     UpdatesValidated,
-    ValidateUpdates,
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
@@ -169,8 +168,11 @@ class Experiment:
     @property
     def kept_updates(self) -> tuple[Update, ...]:
         """The updates of the open phase of which a file must be in the spool."""
-        current = self._context.state.round
-        return tuple(update for update in current.answers() if update.digest) if current is not None else ()
+        current, buffer = self._context.state.round, self._context.state.buffer
+        arrived = tuple(each.update for each in buffer.arrived) if buffer is not None else ()
+        return (
+            tuple(update for update in (*current.answers(), *arrived) if update.digest) if current is not None else ()
+        )
 
     @property
     def unpublished(self) -> Unpublished | None:
@@ -182,10 +184,7 @@ class Experiment:
         updates = tuple(update for update in trained if update.num_samples or not current.number)
         if not updates:
             return None  # it is the model of the round before
-        base, state = current.base, current.base_state
-        factors, weights = factors_of(current.verdicts), current.control.weights
-        command = Aggregate(current.number, updates, base, state, current.eligible, factors, weights)
-        return Unpublished(command, current.digest, current.server_state)
+        return Unpublished(self._aggregate(current, updates), current.digest, current.server_state)
 
     def lose_updates(self, collaborators: Iterable[str]) -> None:
         """Withdraw updates whose files are gone, before `ExperimentStarted`; their sites are asked for them again."""
@@ -240,9 +239,9 @@ class Experiment:
             return
         phases.resume(context, state.round, returning)
         if state.round.step is Step.VALIDATE:
-            context.emit(ValidateUpdates(state.round.number, state.round.base, state.round.answers()))
+            context.emit(buffered.validation(context, state.round))
         elif state.round.step is Step.AGGREGATE:
-            context.emit(self._aggregate(state.round))
+            context.emit(self._aggregate(state.round, state.round.learned()))
 
     def _on_joined(self, event: CollaboratorJoined) -> None:
         name, context, state = event.collaborator, self._context, self._context.state
@@ -271,7 +270,7 @@ class Experiment:
             for name in names:
                 context.announce(CollaboratorAdmitted(name))
         if state.round is not None:
-            for name in state.round.pending:
+            for name in (*state.round.pending, *buffered.busy(context)):
                 phases.send(context, state.round, name)
 
     def _on_left(self, event: CollaboratorLeft) -> None:
@@ -313,7 +312,7 @@ class Experiment:
             if event.timer == lifecycle.ADMISSION_TIMER:
                 lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:
-            lifecycle.fall_short(context, current, phases.gather_timed_out(context, current))
+            self._end_gathering(current)
         elif current.awaited and event.timer == current.deadline_timer:
             phases.pass_deadline(context, current)
         else:
@@ -335,18 +334,27 @@ class Experiment:
             phases.keep_model(context, current)
             return
         current.step = Step.AGGREGATE
-        context.emit(self._aggregate(current))
+        context.emit(self._aggregate(current, current.learned()))
 
-    def _aggregate(self, current: RoundState) -> Aggregate:
-        learned, base, state = current.learned(), current.base, current.base_state
-        factors, weights = factors_of(current.verdicts), current.control.weights
-        return Aggregate(current.number, learned, base, state, current.eligible, factors, weights)
+    def _aggregate(self, current: RoundState, updates: tuple[Update, ...]) -> Aggregate:
+        plan, number = self._context.plan, current.number
+        return Aggregate(
+            number,
+            updates,
+            current.base,
+            current.base_state,
+            current.eligible,
+            buffered.counted_factors(plan, number, updates, factors_of(current.verdicts)),
+            current.control.weights,
+            buffered.bases_of(plan, self._context.state.versions, number, updates),
+        )
 
     def _on_aggregated(self, event: ModelAggregated) -> None:
         context, current = self._context, self._context.state.at_step(event.round, Step.AGGREGATE)
         if current is None:
             return
         current.keep(event.digest, event.server_state)
+        buffered.made(context)
         weights = weights_of(list(current.trained.values()), current.control.weights)
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))
@@ -383,6 +391,13 @@ class Experiment:
             return not current.waiting
         return current.step is Step.COLLECT and self._close(current)
 
+    def _end_gathering(self, current: RoundState) -> None:
+        context = self._context
+        if context.plan.mode.settings is not None and current.phase is not Phase.INITIALISE:
+            lifecycle.fail(context, buffered.shortfall(context, current))
+        else:
+            lifecycle.fall_short(context, current, phases.gather_timed_out(context, current))
+
     def _gather(self, current: RoundState) -> None:
         context = self._context
         if current.phase is Phase.INITIALISE:
@@ -393,6 +408,8 @@ class Experiment:
     def _close(self, current: RoundState) -> bool:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""
         context, awaited = self._context, current.awaited
+        if context.plan.mode.settings is not None and current.phase is not Phase.INITIALISE:
+            return self._close_buffered(current)
         if current.phase is Phase.TRAIN:
             lifecycle.fall_short(context, current, len(current.updates) + awaited)
             if context.state.round is not current:
@@ -404,7 +421,22 @@ class Experiment:
             lifecycle.publish(context, current)
         elif current.updates:
             current.step = Step.VALIDATE
-            context.emit(ValidateUpdates(current.number, current.base, current.answers()))
+            context.emit(buffered.validation(context, current))
         else:
             current.step = Step.GATHER
+        return True
+
+    def _close_buffered(self, current: RoundState) -> bool:
+        """Close the phase of a version that is made of the first updates that come; see `_close`."""
+        context = self._context
+        if current.phase is Phase.TRAIN:
+            closed, reason = buffered.close(context, current)
+            lifecycle.fail(context, reason)
+            return closed
+        if current.awaited:
+            buffered.fill(context, current)
+            return False
+        phases.judge_evaluation(context, current)
+        buffered.drop_stale(context, current.number + 1)
+        lifecycle.publish(context, current)
         return True

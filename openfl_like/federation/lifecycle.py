@@ -102,7 +102,7 @@ def publish(context: ExperimentContext, current: RoundState, *, skipped: bool = 
         version = ModelVersion(current.number, current.base, state.versions[-1].metrics)
     state.versions = (*state.versions, version)
     if rejected is None and (not context.roster.everybody or context.plan.keeps_at_sites):
-        state.counted |= dict.fromkeys(current.trained, current.number)
+        state.counted |= {name: update.round for name, update in current.trained.items()}
     _keep_state(context, current)
     context.emit(PublishVersion(version))
     _note_shortfalls(context, current)
@@ -149,7 +149,7 @@ def reopen(state: ExperimentState) -> None:
     Its sites were dismissed: all of them are asked anew, also those that were lost, and the open round begins anew.
     """
     state.status, state.reason = Status.STARTING, ""
-    state.roster, state.round = Membership(), None
+    state.roster, state.round, state.buffer = Membership(), None, None
 
 
 def fail(context: ExperimentContext, reason: str, failure: Failure | None = None) -> None:

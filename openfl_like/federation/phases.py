@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from openfl_like.federation import buffered
 from openfl_like.federation.announcements import (
     AssignmentSent,
     CollaboratorAbsent,
@@ -53,6 +54,9 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
     """
     context.roster.promote()
     context.deal()
+    if context.plan.mode.settings is not None:
+        _begin_buffered(context, state)
+        return None
     phase, cohort = _select(context, state)
     if len(cohort) >= state.quorum:
         context.announce(RoundStarted(state.number, cohort, state.quorum))
@@ -81,6 +85,8 @@ def join_round(context: ExperimentContext, state: RoundState, name: str) -> None
         return
     context.roster.one(name).member = True
     context.deal()
+    if context.plan.mode.settings is not None:
+        return  # whoever is free is asked as soon as somebody may train
     view = _training_view(context, state)
     if name not in context.selector.select(replace(view, count=context.selector.wanted(view))):
         return
@@ -112,11 +118,13 @@ def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, name
 
 def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Send a collaborator its assignment if it is awaited and connected; the same one every time."""
+    buffered.send(context, name)
     if not state.awaits(name) or context.roster.one(name).presence is not Presence.PRESENT:
         return
     plan, phase = context.plan, state.phase
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
     calls = state.control.called(context.calls(name, phase))
+    counted = context.state.counted
     evaluates = phase is Phase.EVALUATE  # the round's model, with what the site has of its own since it trained it
     assignment = Assignment(
         round=state.number,
@@ -126,7 +134,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         model=state.model,
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
-        continues=state.number if evaluates and name in state.trained else context.state.counted.get(name, 0),
+        continues=state.trained[name].round if evaluates and name in state.trained else counted.get(name, 0),
         train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
         work=state.work.get(name),
     )
@@ -153,7 +161,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     site = context.roster.site(update.collaborator)
     if site is not None and site.took(update):
         return
-    if site is None or not state.expects(update.round, update.phase, update.collaborator):
+    if site is None or not _expects(context, state, update):
         refuse_update(context, update, state.objection(update))
         return
     undefined = undefined_metrics(update)
@@ -161,17 +169,17 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
     complaint = check_facts(update)
     if complaint:
         refuse_update(context, update, complaint)
-        mark_absent(context, state, update.collaborator, Failure(FailureKind.REFUSED, complaint))
+        _drop(context, state, update, Failure(FailureKind.REFUSED, complaint))
         return
     _tell_undefined(context, site, update, undefined)
     site.take(update)
     state.heard = context.now
+    took_s = context.now - _put(context, state, update)
     longest_s = context.state.longest_s
-    longest_s[update.phase] = max(longest_s.get(update.phase, 0.0), context.now - state.opened)
-    state.updates[update.collaborator] = update
+    longest_s[update.phase] = max(longest_s.get(update.phase, 0.0), took_s)
     if context.remembers and update.phase is Phase.TRAIN:
         history = context.state.histories.get(update.collaborator, UNKNOWN)
-        context.state.histories[update.collaborator] = history.seen(past_training(update, context.now - state.opened))
+        context.state.histories[update.collaborator] = history.seen(past_training(update, took_s))
     if update.partial:
         context.announce(UpdatePartial(update.round, update.collaborator, update.num_samples, update.batches))
     context.announce(
@@ -203,6 +211,7 @@ def _tell_undefined(
 def keep_model(context: ExperimentContext, state: RoundState) -> None:
     """Go on with the model that the round began with: no site had anything to train on."""
     state.keep(state.base, state.base_state)
+    buffered.made(context)
     digests = {name: state.trained[name].digest for name in sorted(state.trained)}
     context.announce(ModelKept(state.number, state.base, digests))
     open_evaluation(context, state)
@@ -210,6 +219,8 @@ def keep_model(context: ExperimentContext, state: RoundState) -> None:
 
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Forget an answer of the open phase that was taken: it is awaited again."""
+    if buffered.lose_update(context, state, name):
+        return
     update = state.updates.pop(name)
     context.roster.one(name).delivered.pop(update.phase, None)
     state.step = Step.COLLECT
@@ -223,8 +234,8 @@ def refuse_update(context: ExperimentContext, update: Update, reason: str) -> No
 
 def take_failure(context: ExperimentContext, state: RoundState, event: TaskFailed) -> None:
     """Note a failure, if the task was awaited."""
-    if state.expects(event.round, event.phase, event.collaborator):
-        mark_absent(context, state, event.collaborator, event.failure)
+    if _expects(context, state, event):
+        _drop(context, state, event, event.failure)
 
 
 def drop_refused(context: ExperimentContext, state: RoundState, problems: Mapping[str, str]) -> None:
@@ -261,10 +272,46 @@ def _tell_verdicts(context: ExperimentContext, state: RoundState, verdicts: tupl
     drop_refused(context, state, {verdict.collaborator: str(verdict) for verdict in dropped})
 
 
+def _expects(context: ExperimentContext, state: RoundState, answer: Update | TaskFailed) -> bool:
+    """Whether an answer is awaited, in the open phase or to a training that goes on beside it."""
+    training = buffered.trains(context, answer.collaborator) if answer.phase is Phase.TRAIN else None
+    if training is not None:
+        return training.assignment.round == answer.round
+    return state.expects(answer.round, answer.phase, answer.collaborator)
+
+
+def _put(context: ExperimentContext, state: RoundState, update: Update) -> float:
+    """Put an awaited update where it belongs; return when it was asked for."""
+    if update.phase is Phase.TRAIN and buffered.trains(context, update.collaborator) is not None:
+        return buffered.take(context, update)
+    state.updates[update.collaborator] = update
+    return state.opened
+
+
+def _drop(context: ExperimentContext, state: RoundState, answer: Update | TaskFailed, failure: Failure) -> None:
+    """Note that nothing that counts comes of an awaited answer."""
+    if answer.phase is Phase.TRAIN and buffered.trains(context, answer.collaborator) is not None:
+        buffered.lose(context, answer.collaborator, failure)
+    else:
+        mark_absent(context, state, answer.collaborator, failure)
+
+
+def _begin_buffered(context: ExperimentContext, state: RoundState) -> None:
+    """Begin with a version that is made of the first updates that come; who trains goes on."""
+    settings = context.plan.mode.settings
+    state.eligible = len(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
+    state.wanted = max(1, min(settings.buffer, state.eligible)) if settings is not None else 1
+    state.quorum = _quorum(context.plan.participation, state.wanted)
+    buffered.begin(context, state)
+    buffered.fill(context, state)
+    context.announce(RoundStarted(state.number, tuple(sorted(buffered.busy(context))), state.quorum))
+
+
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
     """Leave a collaborator that was being waited for some time to come back, if it is worth waiting for."""
     if site.presence is not Presence.GONE:
         context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
+    buffered.notice_leaving(context, site)
     if not state.awaits(site.name):
         return
     others = state.phase is Phase.INITIALISE and _initialiser(context, state) is not None
@@ -284,6 +331,8 @@ def end_absence(context: ExperimentContext, state: RoundState, timer: str) -> No
         site.failure = Failure(FailureKind.NOT_BACK, text)
     elif site.presence is Presence.AWAY:
         site.failure = Failure(FailureKind.NOT_BACK, f"{site.absence}, {_not_back(context)}")
+    if site.overdue and not site.here:
+        buffered.lose(context, site.name, site.absence, withdraw=True)
     if state.awaits(site.name):
         mark_absent(context, state, site.name, site.absence, withdraw=True)
 
@@ -317,6 +366,8 @@ def end_silence(context: ExperimentContext, state: RoundState | None) -> None:
         if context.now - state.heard >= most_s:
             key = "deadline.train_s or deadline.round_s" if state.phase is Phase.TRAIN else "deadline.round_s"
             _give_up(context, state, f"within {most_s:g} s ({key} sets another limit)")
+    if state is not None:
+        buffered.end_silence(context, state.heard)
     watch_silence(context)
 
 
@@ -349,6 +400,8 @@ def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
 def _evaluation_view(context: ExperimentContext, state: RoundState) -> SelectionView:
     """Return what the selector of those who evaluate sees."""
     eligible = context.evaluation_selector.eligible(context.members_with_calls(Phase.EVALUATE))
+    busy = buffered.busy(context)
+    eligible = [name for name in eligible if name not in busy] if busy else eligible
     seed = derive_seed(context.plan.seed, state.number, "evaluation selection")
     here = context.roster.present(eligible)
     return SelectionView(eligible, here, seed, state.number, context.state.histories)

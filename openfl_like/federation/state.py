@@ -9,6 +9,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from openfl_like.errors import ConflictError
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
+from openfl_like.federation.participation.buffer import BufferState
 from openfl_like.federation.participation.membership import Member, Membership, Presence
 from openfl_like.federation.participation.training_history import TrainingHistory
 from openfl_like.federation.round_control import ControlMemory
@@ -40,6 +41,7 @@ class ExperimentState:
         histories: Collaborator -> what is known of its training; kept only if the selector goes by it.
         controls: Place of a controller in the plan -> what it remembers.
         seconds: What the finished rounds took together, on the clock of the events.
+        buffer: Of the buffered mode, what goes on from version to version; None before, and of the other mode.
     """
 
     experiment_id: str
@@ -59,6 +61,7 @@ class ExperimentState:
     histories: dict[str, TrainingHistory] = field(default_factory=dict)
     controls: dict[int, ControlMemory] = field(default_factory=dict)
     seconds: float = 0.0
+    buffer: BufferState | None = None
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""
@@ -74,13 +77,15 @@ _STATES = TypeAdapter(ExperimentState)
 _ELSEWHERE = {"versions"}
 _BY_HAND = {"roster"}
 """Most of a large experiment's state, and nearly all of it as it was at first: only what differs is written."""
+_OFTEN_EMPTY = {"histories", "buffer", "controls"}
+"""Left out where there are none."""
 _SHORT = {"shortfalls", "unmeasured"}
 """Written without what is not known: they are in every snapshot once a site was missing."""
 
 
 def dump_state(state: ExperimentState) -> dict[str, JsonValue]:
     """The state as JSON values, without the versions: a snapshot must not grow with the rounds."""
-    left_out = _ELSEWHERE | _SHORT | _BY_HAND | {name for name in ("histories", "controls") if not getattr(state, name)}
+    left_out = _ELSEWHERE | _SHORT | _BY_HAND | {name for name in _OFTEN_EMPTY if not getattr(state, name)}
     values: dict[str, JsonValue] = _STATES.dump_python(state, mode="json", exclude=left_out)
     short: dict[str, Any] = {name: fields_of_failures(getattr(state, name)) for name in _SHORT}
     sites: dict[str, Any] = {name: _fields_of_member(site) for name, site in state.roster.sites.items()}

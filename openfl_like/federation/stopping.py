@@ -83,12 +83,18 @@ def metrics_missing(plan: Plan, history: Sequence[ModelVersion]) -> dict[str, tu
     return {metric: keys for metric, keys in lacked.items() if before is None or metric in before.metrics}
 
 
+def settled_round(plan: Plan, newest: int) -> int:
+    """Return the last round of which no update can count any more, once this version is published."""
+    return newest - plan.mode.most_staleness
+
+
 def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
     """Return the rounds whose models are kept: the newest ones, and the best one; or all."""
     keep = plan.model_store.keep
     if keep == "all":
         return {version.round for version in history}
-    newest = {version.round for version in history[-keep.last :]}
+    last = max(keep.last, plan.mode.most_staleness + 1)  # sites may train on any of these still
+    newest = {version.round for version in history[-last:]}
     best = _newest_best(history)
     return newest if best is None else newest | {best.round}
 

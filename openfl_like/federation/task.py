@@ -147,6 +147,24 @@ class DevicesWorked:
     away: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class BufferTaken:
+    """The updates are there that a version is made of.
+
+    Attributes:
+        round: The version.
+        sites: Whose they are, in the order of arrival.
+        staleness: How many versions older than the newest one each was trained from, in the same order.
+        factors: What each one's difference from the version that it was trained from is multiplied by, likewise.
+    """
+
+    kind: ClassVar[str] = "buffer_taken"
+    round: int
+    sites: tuple[str, ...]
+    staleness: tuple[int, ...]
+    factors: tuple[float, ...]
+
+
 MAX_SAMPLES = 2**53
 """Larger counts are not exact as float64."""
 

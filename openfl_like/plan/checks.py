@@ -11,6 +11,7 @@ from pydantic.errors import PydanticUserError
 from openfl_like import registry
 from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
+from openfl_like.plan.mode_checks import mode_mistakes
 from openfl_like.plan.names import rule_against
 from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TASKS_ALONE, TRAINS, Plan, StopRule, Task
 from openfl_like.plan.section import Component
@@ -48,6 +49,7 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
         _deltas,
         _stop_rules,
         _made_sites,
+        mode_mistakes,
     )
     found = (mistake for rule in (*rules, _optimizer, _initial_model, _devices) for mistake in rule(plan))
     return list(islice(found, MOST_MISTAKES))

@@ -15,6 +15,7 @@ from pydantic import (
 from pydantic import Tag as UnionTag
 
 from openfl_like.plan.address import checked_host
+from openfl_like.plan.mode import Mode
 from openfl_like.plan.names import TAG_PATTERN
 from openfl_like.plan.section import BY_TYPE, OF_VALUES, OF_WORDS, Component, Name, Section, Settings, named_only
 from openfl_like.plan.simulation import SimulationSection
@@ -373,6 +374,7 @@ class Plan(Section):
     task_runner: Component
     data_loader: Component
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    mode: Mode = Mode()
     algorithm: Component = Component(template=NO_ALGORITHM)
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")

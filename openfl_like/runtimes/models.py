@@ -21,6 +21,7 @@ from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, UpdatesValidated, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
+from openfl_like.federation.stopping import settled_round
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.verdict import UpdateVerdict
 from openfl_like.plan.schema import Plan
@@ -82,7 +83,7 @@ class ModelRepository:
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[_Key, str] = {}
         self._base: dict[str, TensorFile] = {}
-        self.in_memory = UpdatesInMemory(files)
+        self.in_memory = UpdatesInMemory(files, plan.mode.most_staleness)
         self._copies = CopiesInMemory()
         self.published = PublishedFiles(plan, files, has_state=bool(self._recipe.slots))
         self._arriving: ArrivingModel | None = None
@@ -152,7 +153,10 @@ class ModelRepository:
         finite = made and self._arriving is not None and self._arriving.complete(in_threads)
         self.in_memory.put_together(command.updates)
         verdicts = {
-            update.collaborator: self._verdict(update, command.base_model, finite=finite) for update in command.updates
+            update.collaborator: self._verdict(
+                update, command.bases.get(update.collaborator, command.base_model), finite=finite
+            )
+            for update in command.updates
         }
         failpoint("aggregator.validated")
         problems = {collaborator: problem for collaborator, problem in verdicts.items() if problem}
@@ -171,13 +175,15 @@ class ModelRepository:
     ) -> list[UpdateFile]:
         factors: Mapping[str, float] = command.factors if isinstance(command, Aggregate) else {}
         weights: Mapping[str, float] = command.weights if isinstance(command, Aggregate) else {}
+        older = {name: self.path(digest) for name, digest in command.bases.items()}
         return [
             UpdateFile(
                 update.collaborator,
                 self._place(update),
                 update.num_samples * weights.get(update.collaborator, 1.0),
-                self._sent(update, base),
+                self._sent(update, older.get(update.collaborator, base)),
                 factors.get(update.collaborator, 1.0),
+                older.get(update.collaborator),
             )
             for update in updates
         ]
@@ -211,7 +217,8 @@ class ModelRepository:
             base_model: The model that it started from.
             names: Everybody who was asked for one.
         """
-        if update.phase is not Phase.TRAIN or self._encoding is not None or len(manifest.chunks) < 2:
+        waits = self._plan.mode.settings is None  # otherwise nobody knows yet which updates make a model together
+        if update.phase is not Phase.TRAIN or self._encoding is not None or len(manifest.chunks) < 2 or not waits:
             return None
         if self._arriving is not None and self._arriving.round != update.round:
             self._let_arriving_go()
@@ -266,7 +273,7 @@ class ModelRepository:
 
     def aggregate(self, command: Aggregate) -> ModelAggregated:
         """Combine the updates into the round's model, and write what is kept for the next round beside it."""
-        wanted = self._encoding is not None or self._recipe.needs_base or bool(command.factors)
+        wanted = self._encoding is not None or self._recipe.needs_base or bool(command.factors or command.bases)
         base = self.path(command.base_model) if wanted and command.base_model else None
         contributions = self._contributions(command.updates, base, command)
         failpoint("aggregator.aggregate.before")
@@ -288,7 +295,7 @@ class ModelRepository:
         if arriving is None:
             return None
         combined = None
-        plain = not (command.factors or command.weights)
+        plain = not (command.factors or command.weights or command.bases)
         if (
             plain
             and command.round == arriving.round
@@ -334,10 +341,11 @@ class ModelRepository:
             ended: Whether there will be no more: an experiment may end in the middle of a round.
         """
         newest = versions[-1].round if versions else 0
+        settled = settled_round(self._plan, newest)
         if self._arriving is not None and (ended or self._arriving.round <= newest):
             self._let_arriving_go()
-        self.in_memory.let_go(newest)
-        self._copies.let_go(newest)
+        self.in_memory.let_go(settled)
+        self._copies.let_go(settled)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
         if versions:
             open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead

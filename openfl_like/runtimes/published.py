@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.events import ModelVersion
-from openfl_like.federation.stopping import kept_rounds
+from openfl_like.federation.stopping import kept_rounds, settled_round
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles, make_durable
 from openfl_like.store.ports import FileContent
@@ -81,7 +81,7 @@ class PublishedFiles:
 
     def _tidy(self, versions: Sequence[ModelVersion], *, ended: bool) -> None:
         newest = versions[-1].round if versions else 0
-        self._files.clear_spool(newest, ended=ended)
+        self._files.clear_spool(newest if ended else settled_round(self._plan, newest), ended=ended)
         failpoint("aggregator.spool.cleared")
         if versions:
             keep = self.kept(versions)

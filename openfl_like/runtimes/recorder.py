@@ -91,7 +91,7 @@ class Recorder:
     def unwritten(self) -> bool:
         """Whether updates of the open round are in memory alone, and would be written with a commit."""
         versions = self._experiment.versions
-        self._record.repository.in_memory.let_go(versions[-1].round if versions else -1)
+        self._record.repository.in_memory.let_go_before(versions[-1].round if versions else -1)
         return len(self._record.repository.in_memory) > 0
 
     @property

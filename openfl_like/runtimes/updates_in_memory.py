@@ -24,10 +24,12 @@ class UpdatesInMemory:
 
     Args:
         files: Where they are written to.
+        most_staleness: For how many rounds after its own an update may still count.
     """
 
-    def __init__(self, files: ExperimentFiles) -> None:
+    def __init__(self, files: ExperimentFiles, most_staleness: int = 0) -> None:
         self._files = files
+        self._most_staleness = most_staleness
         self._updates: dict[tuple[int, Phase, str, str], TensorMemory] = {}
 
     def __len__(self) -> int:
@@ -41,7 +43,7 @@ class UpdatesInMemory:
         """
         most = min(MOST_UPDATES, ALL_BYTES // content.size_bytes)
         if len(self._updates) >= most:
-            self.let_go(update.round - 1)
+            self.let_go_before(update.round - 1)
             if len(self._updates) >= most:
                 self.write()
         self._updates[_key(update)] = content
@@ -67,6 +69,10 @@ class UpdatesInMemory:
             number, phase, collaborator, _ = key
             content.write(self._files.update(number, phase, collaborator))
             self._updates.pop(key, None)
+
+    def let_go_before(self, newest: int) -> None:
+        """Let those updates go that cannot count any more once this version is made."""
+        self.let_go(newest - self._most_staleness)
 
     def let_go(self, round_number: int) -> None:
         """Let the updates of a round go, and of those before it."""

@@ -49,6 +49,7 @@ _KEPT = "virtual_time"
 AWAY = "its device is away"
 _Identity: TypeAlias = tuple[int, Phase, str]
 _Result: TypeAlias = UpdateCommitted | TaskFailed
+_Kind: TypeAlias = Callable[[RoundEffort], set[str]]
 
 
 class _Rank(IntEnum):
@@ -155,6 +156,9 @@ class InVirtualTime:
     ) -> None:
         self._inner, self._devices, self._repository = inner, devices, repository
         self._shards, self._round_s = sites.shards, sites.plan.deadline.round_s
+        self._buffered = sites.plan.mode.settings is not None
+        self._began: dict[_Identity, float] = {}  # of what goes on from the record
+        self._doing: dict[str, _Identity] = {}
         self._count = WorkCount.of(sites.plan)
         self._plain = build_encoding(sites.plan) is None
         self._queue = _Queue()
@@ -169,6 +173,7 @@ class InVirtualTime:
         self._works: dict[_Identity, _DeviceWork] = {}
         self._results = _Results()
         self._effort = RoundEffort()
+        self._last = 0
         if snapshot is not None:
             self._restore(snapshot[_KEPT])
 
@@ -176,10 +181,17 @@ class InVirtualTime:
         self._now = kept["now"]
         for timer, due in kept["timers"].items():
             self._start(timer, due)
+        self._last = kept.get("round", 0)
+        for number, name, began in kept.get("training", ()):
+            self._began[number, Phase.TRAIN, name] = began
 
     def kept(self) -> dict[str, JsonValue]:
         """Return what goes on between two rounds, for a snapshot: the time, and the timers with theirs."""
-        return {_KEPT: {"now": self._now, "timers": dict(sorted(self._timers.items()))}}
+        kept: dict[str, JsonValue] = {"now": self._now, "timers": dict(sorted(self._timers.items()))}
+        if self._buffered:
+            kept["round"] = self._last
+            kept["training"] = [[each[0], each[2], work.began] for each, work in sorted(self._works.items())]
+        return {_KEPT: kept}
 
     # ---- the runtime ----------------------------------------------------------------------------------------------
 
@@ -243,8 +255,8 @@ class InVirtualTime:
             self._effort.back(name, self._now)
             yield CollaboratorJoined(name)
             return
-        works = [self._works.get((self._phase[0], phase, name)) for phase in Phase]
-        for work in filter(None, works):
+        work = self._works.get(self._doing[name]) if name in self._doing else None
+        if work is not None:
             self._stop(work)
             self._effort.unavailable.add(name)
         self._effort.gone(name, self._now)
@@ -282,6 +294,8 @@ class InVirtualTime:
         await self._results.all_there()
         for work in begun:
             self._plan_answer(work)
+        if self._buffered:
+            self._results.forget()
         while self._queue.entries:
             self._now, happening = self._queue.next()
             events = [event for happens in happening for event in happens()]
@@ -299,9 +313,10 @@ class InVirtualTime:
         presence = self._presence.get(name)
         if presence is not None and not presence.span.there:
             return None  # it left at the moment at which it was asked, and gets its work when it is back
-        profile = self._devices.profile(name, assignment.round, self._now)
-        self._effort.begin(name, self._now, profile)
-        identity = _identity(assignment)
+        identity = self._doing[name] = _identity(assignment)
+        began = self._began.pop(identity, self._now)
+        profile = self._devices.profile(name, assignment.round, began)
+        self._effort.begin(name, began, profile)
         if not self._devices.answers(name, assignment.round):
             self._effort.unavailable.add(name)
             self._fail_at(self._now, assignment, "its device is not available in this round")
@@ -312,13 +327,14 @@ class InVirtualTime:
         assignment = self._count.limited(assignment, counts, profile.speed)
         amount = self._count.amount(assignment, counts)
         course = Course.of(profile, amount, model, model if known else 0)
-        work = self._works[identity] = _DeviceWork(assignment, self._now, course)
+        work = self._works[identity] = _DeviceWork(assignment, began, course)
         return work if self._comes(work) else None
 
     def _open(self, assignment: Assignment) -> None:
         """Notice that a phase begins."""
         phase = (assignment.round, assignment.phase)
-        if phase == self._phase:
+        beside = self._buffered and assignment.phase is Phase.TRAIN
+        if phase == self._phase or beside:
             return
         if assignment.round != self._phase[0]:
             self._effort.away = self._registered - self._there
@@ -331,10 +347,10 @@ class InVirtualTime:
         ends = {}
         limit_s = assignment.deadline_s
         if limit_s is not None and course.compute_s > limit_s:
-            ends[course.computed_s - course.compute_s + limit_s] = self._effort.late, too_late(assignment)
+            ends[course.computed_s - course.compute_s + limit_s] = _late, too_late(assignment)
         part = self._devices.failure(assignment.collaborator, assignment.round, assignment.phase, work.began)
         if part is not None:
-            ends[part * course.length_s] = self._effort.failed, _simulated(assignment, "its device failed")
+            ends[part * course.length_s] = _failed, _simulated(assignment, "its device failed")
         if ends:
             first = min(ends)
             self._end(work, first, *ends[first])
@@ -342,7 +358,8 @@ class InVirtualTime:
 
     def _past_deadline(self, work: _DeviceWork) -> bool:
         """Whether the phase is over before the answer comes; then nothing happens, but that it is withdrawn."""
-        limited = self._round_s is not None and work.assignment.phase is not Phase.INITIALISE
+        never = (Phase.INITIALISE, Phase.TRAIN) if self._buffered else (Phase.INITIALISE,)
+        limited = self._round_s is not None and work.assignment.phase not in never
         return limited and work.began + work.course.length_s > self._opened + (self._round_s or 0)
 
     def _plan_answer(self, work: _DeviceWork) -> None:
@@ -353,13 +370,13 @@ class InVirtualTime:
         if self._works.get(identity) is not work:
             return
         if isinstance(result, TaskFailed):
-            self._end(work, work.course.computed_s, self._effort.failed, result)
+            self._end(work, work.course.computed_s, _failed, result)
             return
         answer = UpdateCommitted(replace(result.update, duration_s=work.course.compute_s))
         sized = self._sized(work)
         self._works[identity] = sized
         if not self._past_deadline(sized):
-            self._end(sized, sized.course.length_s, set(), answer)
+            self._end(sized, sized.course.length_s, None, answer)
 
     def _sized(self, work: _DeviceWork) -> _DeviceWork:
         """Return the work with the way of its update, where only the file says how large that is."""
@@ -374,13 +391,14 @@ class InVirtualTime:
         event = _simulated(assignment, text)
         self._queue.add(when, _Rank.ANSWER, assignment.collaborator, lambda: [event])
 
-    def _end(self, work: _DeviceWork, after_s: float, kind: set[str], event: _Result) -> None:
+    def _end(self, work: _DeviceWork, after_s: float, kind: _Kind | None, event: _Result) -> None:
         """Have a work end with an event, unless it is stopped before; the device is then one of this kind."""
 
         def end() -> Iterator[Event]:
             if self._works.get(_identity(work.assignment)) is work:
                 self._stop(work)
-                kind.add(work.assignment.collaborator)
+                if kind is not None:
+                    kind(self._effort).add(work.assignment.collaborator)
                 yield event
 
         self._queue.add(work.began + after_s, _Rank.ANSWER, work.assignment.collaborator, end)
@@ -404,17 +422,31 @@ class InVirtualTime:
     def tell(self, commands: Iterable[Command]) -> Iterator[Command]:
         """Yield the commands of a step; before a round ends, tell what it has asked of the devices."""
         for command in commands:
-            ends = isinstance(command, Announce) and isinstance(command.announcement, RoundFinished | ExperimentEnded)
-            if ends and self._effort:
-                yield Announce(self._settle())
+            told = command.announcement if isinstance(command, Announce) else None
+            if self._buffered and isinstance(command, WithdrawAssignment):
+                self._withdraw(command)  # what it has cost is of the round that ends with this very step
+            if isinstance(told, RoundFinished):
+                self._last = told.round
+            if isinstance(told, RoundFinished | ExperimentEnded) and self._effort:
+                yield Announce(self._settle(ended=isinstance(told, ExperimentEnded)))
             yield command
 
-    def _settle(self) -> DevicesWorked:
+    def _settle(self, *, ended: bool) -> DevicesWorked:
+        if self._buffered and not ended:
+            return self._settle_version()
         for work in list(self._works.values()):  # they are withdrawn with this very step
             self._stop(work)
             self._effort.late.add(work.assignment.collaborator)
         effort, self._effort = self._effort, RoundEffort()
-        return effort.told(self._phase[0], self._now)
+        return effort.told(self._last + 1 if self._buffered else self._phase[0], self._now)
+
+    def _settle_version(self) -> DevicesWorked:
+        """Tell what is done; of those that are at work on something, what they had done before that."""
+        running = {work.assignment.collaborator: work for work in self._works.values()}
+        effort, self._effort = self._effort, RoundEffort()
+        for name in sorted(running):
+            self._effort.begin(name, running[name].began, effort.devices[name].profile)
+        return effort.told(self._last, self._now, {name: work.began for name, work in running.items()})
 
 
 def _identity(work: Assignment | Update | TaskFailed) -> _Identity:
@@ -424,6 +456,14 @@ def _identity(work: Assignment | Update | TaskFailed) -> _Identity:
 def _simulated(assignment: Assignment, text: str) -> TaskFailed:
     failure = Failure(FailureKind.SIMULATED, text)
     return TaskFailed(assignment.round, assignment.phase, assignment.collaborator, failure)
+
+
+def _late(effort: RoundEffort) -> set[str]:
+    return effort.late
+
+
+def _failed(effort: RoundEffort) -> set[str]:
+    return effort.failed
 
 
 def _unheard(*_: Event) -> None:

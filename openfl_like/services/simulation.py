@@ -8,7 +8,7 @@ from typing import cast
 
 from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
-from openfl_like.errors import DamagedError, UsageError
+from openfl_like.errors import DamagedError, PlanError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import ExperimentEnded
 from openfl_like.federation.failure import OF_DEVICES
@@ -230,5 +230,9 @@ class Simulation:
         runtime = cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
         devices = devices_of(ours.plan, ours.workspace, ours.shards)
         if devices is None:
+            if ours.plan.mode.settings is not None:
+                message = "the sites of a simulation answer in the order of their devices, and the plan has no devices"
+                cure = "say what they are like in simulation.devices, or leave mode out"
+                raise PlanError(message, place="mode.template", cure=cure)
             return runtime
         return InVirtualTime(runtime, devices, sites, self._repository, self._store.snapshot())

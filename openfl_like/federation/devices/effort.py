@@ -1,5 +1,6 @@
 """What a round asks of simulated devices: seconds, joules, and who does not answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from openfl_like.federation.devices.profile import DeviceProfile
@@ -87,12 +88,21 @@ class RoundEffort:
         if device in self.devices:
             self.devices[device].back(now)
 
-    def told(self, number: int, now: float) -> DevicesWorked:
-        """Return what is told of the round when it ends."""
-        names = sorted(self.devices)
+    def told(self, number: int, now: float, running: Mapping[str, float] | None = None) -> DevicesWorked:
+        """Return what is told of the round when it ends.
+
+        Args:
+            number: Its number.
+            now: When that is.
+            running: Devices whose work goes on -> when that began: what they have done since is told later.
+        """
+        until = {name: (running or {}).get(name, now) for name in self.devices}
+        names = sorted(
+            name for name, end in until.items() if name not in (running or {}) or self.devices[name].began < end
+        )
         return DevicesWorked(
             round=number,
-            energy_j={name: self.devices[name].total_j(now) for name in names},
+            energy_j={name: self.devices[name].total_j(until[name]) for name in names},
             busy_s={name: self.devices[name].busy_s for name in names},
             late=tuple(sorted(self.late)),
             failed=tuple(sorted(self.failed)),

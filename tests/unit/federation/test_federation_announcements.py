@@ -49,7 +49,7 @@ from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
+from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
 from openfl_like.federation.validation.verdict import (
     Consequence,
@@ -77,6 +77,7 @@ EVERY: tuple[Known, ...] = (
     UpdateReceived(1, Phase.TRAIN, "a", 600, {"train": {"loss": 0.1}}, 1.5),
     UpdateLost(1, Phase.TRAIN, "a"),
     UpdateRefused(1, Phase.EVALUATE, "a", "it was not asked for"),
+    BufferTaken(2, ("b", "a"), (1, 0), (0.5, 1.0)),
     UpdatesJudged(1, Phase.TRAIN, (VERDICT, replace(VERDICT, observed=None, action=Consequence.DROP))),
     UpdateSurplus(1, "a", UpdateStatus.LATE, 500),
     CollaboratorAbsent(1, Phase.INITIALISE, "a", "failed in task 't': NoData", FAILURE),
