@@ -17,7 +17,7 @@ from openfl_like.federation.events import (
     WithdrawAssignment,
 )
 from openfl_like.federation.failure import Failure, FailureKind
-from openfl_like.federation.participation.buffer import ArrivedUpdate, BufferState, Training
+from openfl_like.federation.participation.buffer import ArrivedUpdate, BufferState, OngoingTraining
 from openfl_like.federation.participation.membership import Member, Presence
 from openfl_like.federation.participation.selection import drawn_names
 from openfl_like.federation.participation.training_history import UNKNOWN
@@ -48,7 +48,7 @@ def counted_factors(
     return {name: factor for name, factor in both.items() if factor != 1.0}
 
 
-def trains(context: ExperimentContext, name: str) -> Training | None:
+def trains(context: ExperimentContext, name: str) -> OngoingTraining | None:
     """Return what a site trains on; None: it does not, or the mode is another one."""
     buffer = context.state.buffer
     return buffer.training.get(name) if buffer is not None else None
@@ -131,7 +131,7 @@ def _ask(context: ExperimentContext, state: RoundState, names: Sequence[str], nu
             train_s=plan.deadline.train_s,
             work=work.get(name),
         )
-        buffer.training[name] = Training(assignment, context.now)
+        buffer.training[name] = OngoingTraining(assignment, context.now)
         if context.remembers:
             history = context.state.histories
             history[name] = history.get(name, UNKNOWN).asked_again()

@@ -20,7 +20,7 @@ from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.round_control import UNCONTROLLED, RoundControl, RoundControlled
-from openfl_like.federation.round_state import RoundState, Step
+from openfl_like.federation.round_state import RoundState, Step, chose_too_few
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import is_best, kept_rounds, metrics_missing, rejection, stop_reason
@@ -76,7 +76,7 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
     """End the experiment if so many updates are too few for a round, or skip the round if the plan says so."""
     if coming >= current.quorum:
         return
-    gone = current.step is Step.GATHER and not current.waiting and not current.chose_too_few
+    gone = current.step is Step.GATHER and not current.waiting and not chose_too_few(current)
     same = takewhile(lambda version: version.digest == current.base, reversed(context.state.versions))
     skips = context.plan.participation.policy == "skip" and current.phase is Phase.TRAIN
     if not skips or gone or sum(1 for _ in islice(same, MOST_SKIPPED)) == MOST_SKIPPED:

@@ -24,7 +24,7 @@ from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.participation.membership import Member, Presence
 from openfl_like.federation.participation.selection import SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN, past_training
-from openfl_like.federation.round_state import RoundState, Step, list_absences
+from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
 from openfl_like.federation.seeds import assignment_seed, derive_seed
 from openfl_like.federation.task import (
     Assignment,
@@ -68,7 +68,7 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
         open_phase(context, state, phase, cohort)
         return None
     gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    if gone or state.chose_too_few:
+    if gone or chose_too_few(state):
         return len(cohort)
     if not state.waiting:
         state.waiting = True

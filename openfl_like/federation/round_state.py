@@ -90,11 +90,6 @@ class RoundState:
     control: RoundControl = UNCONTROLLED
 
     @property
-    def chose_too_few(self) -> bool:
-        """Whether the selector wants fewer updates than the round needs, although there are members enough."""
-        return self.wanted < self.quorum <= self.eligible
-
-    @property
     def pending(self) -> tuple[str, ...]:
         """Who may still answer in the open phase, sorted."""
         if self.step is not Step.COLLECT:
@@ -183,7 +178,7 @@ class RoundState:
             return (
                 f"round {self.number}: the selector chooses none of {self.eligible} collaborators (selector.settings)"
             )
-        if self.chose_too_few:
+        if chose_too_few(self):
             told = f"the selector chooses {self.wanted} of {self.eligible} collaborators, and {self.quorum} are needed"
             return f"round {self.number}: {told} (selector.settings, participation)"
         verb = "is" if self.quorum == 1 else "are"
@@ -204,6 +199,11 @@ class RoundState:
 
     def _placed(self, absent: Mapping[str, Failure], phase: Phase) -> dict[str, Failure]:
         return {name: replace(absent[name], site=name, round=self.number, phase=phase) for name in sorted(absent)}
+
+
+def chose_too_few(state: RoundState) -> bool:
+    """Whether the selector wants fewer updates than the round needs, although there are members enough."""
+    return state.wanted < state.quorum <= state.eligible
 
 
 def list_absences(absent: Mapping[str, Failure]) -> str:

@@ -7,7 +7,7 @@ from openfl_like.federation.task import Assignment, Update
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class OngoingTraining:
     """A site that trains, or has.
 
     Attributes:
@@ -25,7 +25,7 @@ class ArrivedUpdate:
     """An update, and the training that it came of."""
 
     update: Update
-    training: Training
+    training: OngoingTraining
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class BufferState:
         drawn: How many were drawn for it.
     """
 
-    training: dict[str, Training] = field(default_factory=dict)
+    training: dict[str, OngoingTraining] = field(default_factory=dict)
     arrived: tuple[ArrivedUpdate, ...] = ()
     taken: tuple[ArrivedUpdate, ...] = ()
     failed: dict[str, Failure] = field(default_factory=dict)
