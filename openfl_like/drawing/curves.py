@@ -65,11 +65,12 @@ def metric_curves(metrics: Sequence[MetricRecord], reported: Sequence[MetricReco
         return None
     sites = sorted({record.site for record in reported})
     told_apart = len(sites) <= MOST_SITES
+    apart = {"train", *(name.rpartition(".")[0] for name in metric_names(metrics))}
     figure, panels = panels_of(names, legend=1 + (len(sites) if told_apart else 1))
     for name, axes in panels.items():
         task, _, metric = name.rpartition(".")
         own = [one for one in reported if one.metric == metric and (one.task == task or not task)]
-        own = [one for one in own if task or one.task != "train"]
+        own = [one for one in own if task or one.task not in apart]
         for place, site in enumerate(sites):
             at, values = points_of(own, metric, site)
             hue = HUES[place] if told_apart else _GREY

@@ -69,6 +69,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("compression", ("compression_pipeline",), plan.compression_pipeline),
         ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
+        *(("callback", ("callbacks", index), component) for index, component in enumerate(plan.callbacks)),
     ]
     for kind, place, component in registered:
         yield from _component(kind, place, component)

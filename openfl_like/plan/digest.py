@@ -28,6 +28,7 @@ _LATE_KEYS = frozenset(
         "evaluation_selector",
         "work",
         "sample_limit",
+        "callbacks",
     }
 )
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know

@@ -348,6 +348,7 @@ Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 """A word by which people find experiments again: ``baseline``, or ``lr=0.1``."""
 MOST_TAGS = 16
 MOST_VALIDATORS = 100
+MOST_CALLBACKS = 8
 
 
 class Plan(Section):
@@ -389,6 +390,7 @@ class Plan(Section):
     compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
+    callbacks: Annotated[tuple[Component, ...], Field(max_length=MOST_CALLBACKS)] = ()
     network: Network = Network()
     simulation: SimulationSection = SimulationSection()
 
