@@ -23,7 +23,7 @@ from openfl_like.processes.worker import own_channel, start_as_child
 from openfl_like.registry import resolve
 from openfl_like.store.files import ExperimentFiles
 
-NICE = 10
+NICE = 19
 """Callbacks take the time that the experiment leaves."""
 WRITE_AT_LEAST_S = 5.0
 """While more waits nothing is written, but for once in so long."""

@@ -30,11 +30,13 @@ class CallbackLimits:
         most_bytes: So many bytes its files may have in all.
         silent_s: So long it may work on what it was given at once; its imports are part of the first time.
         finish_s: So long after the end of the experiment callbacks may write.
+        pause_s: So long it rests between two batches, unless more waits than one may have.
     """
 
     most_bytes: int = 256 << 20
     silent_s: float = 60.0
     finish_s: float = 30.0
+    pause_s: float = 0.5
 
 
 USUAL_LIMITS = CallbackLimits()
@@ -153,6 +155,8 @@ class CallbackHost:
                 ended = ended or (begun and isinstance(event.announcement, ExperimentEnded))
             if ended:
                 break
+            if len(events) < MOST_AT_ONCE:
+                await asyncio.sleep(self.limits.pause_s)
         child.process.stdin.close()
         return await self._answer(child, order)
 
