@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from openfl_like.cli.output.pictures import STYLE
+from openfl_like.drawing.style import STYLE
 
 Line = Mapping[str, Any]
 Lines = Sequence[Line]

@@ -100,6 +100,11 @@ KINDS = {
         "openfl_like.aggregation.validators:Validator",
         "Says what an update must pass before it counts; `validator` in the plan, a list.",
     ),
+    "callback": (
+        "openfl_like.events.callbacks.base:Callback",
+        "Is told everything that happens, and writes files; `callbacks` in the plan, a list. See "
+        "[callbacks](../callbacks.md).",
+    ),
     "aggregation": (
         "openfl_like.aggregation.rules:AggregationRule",
         "Makes the next global model of updates; `aggregation.template` in the plan. See "

@@ -142,6 +142,13 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ray": "openfl_like.runtimes.ray:ray_runtime",
         "leased": "openfl_like.runtimes.leased:leased_runtime",
     },
+    "callback": {
+        "save": "openfl_like.events.callbacks.save:Save",
+        "timer": "openfl_like.events.callbacks.timer:Timer",
+        "plot": "openfl_like.events.callbacks.plot:Plot",
+        "selection_counts": "openfl_like.events.callbacks.selection_counts:SelectionCounts",
+        "checkpoint": "openfl_like.events.callbacks.checkpoint:ModelCopies",
+    },
     "generator": {
         "constant": "openfl_like.federation.devices.quantities:Constant",
         "uniform": "openfl_like.federation.devices.quantities:Uniform",

@@ -27,6 +27,7 @@ CONTENTS = {
             "docs/coming-from",
             "docs/evaluation",
             "docs/algorithms",
+            "docs/callbacks",
             "docs/selection",
             "docs/work",
             "docs/aggregation",

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from openfl_like.federation.ports import CheckpointOffer
 from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.store.checkpoint import read_checkpoint
+from openfl_like.store.results import MOST_ARCHIVE_BYTES, read_results
 from openfl_like.tensors.manifest import manifest_of
 from openfl_like.wire.experiments import ExperimentsClient
 
@@ -35,6 +37,19 @@ class CheckpointFiles:
         """
         await self.client.fetch_checkpoint(experiment, Path(path))
         return Path(path)
+
+    async def results(self, experiment: str, folder: str | Path) -> list[Path]:
+        """Fetch what an experiment's callbacks have written by now into a folder that is new or empty.
+
+        Raises:
+            BundleError: If what comes is not an archive of results.
+            ConflictError: If there is something in the folder.
+            NotFoundError: If nothing was written.
+        """
+        with tempfile.TemporaryDirectory(prefix="fx-results-") as scratch:
+            archive = Path(scratch, "results.tar")
+            await self.client.fetch_results(experiment, archive, MOST_ARCHIVE_BYTES)
+            return await asyncio.to_thread(read_results, archive, Path(folder))
 
     async def deliver(self, path: str | Path) -> ExperimentSummary:
         """Have the Director take in a checkpoint, under the same id; `Experiments.resume` goes on with it.

@@ -53,6 +53,10 @@ class BlockingCheckpoints:
         """As `CheckpointFiles.fetch`."""
         return self._run(self._files().fetch(experiment, path))
 
+    def results(self, experiment: str, folder: str | Path) -> list[Path]:
+        """As `CheckpointFiles.results`."""
+        return self._run(self._files().results(experiment, folder))
+
     def deliver(self, path: str | Path) -> ExperimentSummary:
         """As `CheckpointFiles.deliver`."""
         return self._run(self._files().deliver(path))

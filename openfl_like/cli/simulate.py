@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     type=FOLDER,
     help="Where the record goes; an interrupted run there goes on, with the same plan, code and data.",
 )
+@click.option("--results", type=FOLDER, help="Where the plan's callbacks write.  [default: results in --directory]")
 @click.option("-o", "--output", type=FILE, help="Write the last model here.")
 @click.option(
     "--runtime",
@@ -76,6 +77,7 @@ def simulate(
     plan_file: Path,
     shards: tuple[str, ...],
     directory: Path | None,
+    results: Path | None,
     output: Path | None,
     runtime: str,
     workers: int | None,
@@ -122,7 +124,7 @@ def simulate(
     from openfl_like.cli.experiment.outcome import raise_unless_finished
     from openfl_like.cli.output.post_mortem import post_mortem
     from openfl_like.cli.plan_file import read_plan
-    from openfl_like.cli.simulated import Follower, KeptRecord, sites_of, tell_result
+    from openfl_like.cli.simulated import Follower, KeptRecord, results_of, sites_of, tell_result
     from openfl_like.processes.own_end import ended_by_us_alone, terminated_like_interrupted
     from openfl_like.runtimes.sites import WorkerWishes
     from openfl_like.services.simulation import SimulationSettings
@@ -133,8 +135,8 @@ def simulate(
     with _ranks(runtime) as leading:
         if not leading:
             return 0
-        output, directory = (
-            path and path.absolute() for path in (output, directory)
+        output, directory, results = (
+            path and path.absolute() for path in (output, directory, results)
         )  # whatever the code makes of the cwd
         plan, workspace = read_plan(plan_file, None, overrides)
         named = named_files(shards, "--shard")
@@ -159,6 +161,7 @@ def simulate(
                 ),
                 examine=post_mortem if debugger else None,
                 tell=follower.not_batched,
+                results=results_of(plan, directory, results),
             )
             try:
                 result, had_ended = follower.run(settings)

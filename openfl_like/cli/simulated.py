@@ -27,7 +27,7 @@ from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import SHARDS
 from openfl_like.services.simulation import Shards, Simulation, SimulationResult, SimulationSettings, shards_of
-from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.files import RESULTS, ExperimentFiles
 from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.tasks import TaskOwner, cancel_and_wait
 
@@ -54,6 +54,14 @@ def sites_of(
     if as_json:
         emit_line({"kind": "sites", "count": len(made.numbers), **made.facts})
     return made.shards, made.files(record / SHARDS)
+
+
+def results_of(plan: Plan, directory: Path | None, results: Path | None) -> Path | None:
+    """Return where the plan's callbacks write; None, which is told, where nothing would be kept of it."""
+    if results is None and directory is None and plan.callbacks:
+        names = ", ".join(dict.fromkeys(callback.template for callback in plan.callbacks))
+        say(f"the plan's callbacks are left out ({names}): name --results, or --directory, to keep what they write")
+    return results or (directory and directory / RESULTS)
 
 
 class Follower:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 
+from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
 from openfl_like.federation.round_control import RoundControlled
@@ -381,6 +382,7 @@ Known: TypeAlias = (
     | RoundControlled
     | RoundSkipped
     | RoundFinished
+    | CallbackEnded
     | ExperimentEnded
 )
 Announcement: TypeAlias = Known | UnknownAnnouncement

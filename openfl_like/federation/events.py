@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
+from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.status import Status
@@ -131,6 +132,13 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class CallbackStopped:
+    """A callback was ended; it changes nothing but what is told."""
+
+    told: CallbackEnded
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeRequested:
     """Somebody who may do so wants a restored experiment to go on that had ended; comes before any other event."""
 
@@ -151,6 +159,7 @@ Event = (
     | ModelAggregated
     | StepFailed
     | CancelRequested
+    | CallbackStopped
     | ResumeRequested
 )
 

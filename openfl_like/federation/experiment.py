@@ -20,6 +20,7 @@ from openfl_like.federation.components import build_context
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
     Aggregate,
+    CallbackStopped,
     CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
@@ -97,6 +98,7 @@ class Experiment:
             ModelAggregated: self._on_aggregated,
             StepFailed: self._on_step_failed,
             CancelRequested: self._on_cancel,
+            CallbackStopped: lambda event: self._context.announce(event.told),
             ResumeRequested: self._on_resume,
         }
 

@@ -366,7 +366,10 @@ class RemovalPort(Protocol):
 
 
 class CheckpointPort(Protocol):
-    """What users ask the Director about experiments that are to move to another one."""
+    """What users take away of experiments, or bring, as one file: checkpoints, and what callbacks have written."""
+
+    def results(self, experiment: str) -> AbstractAsyncContextManager[Path]:
+        """Make an archive of what an experiment's callbacks have written by now; it goes when the block is left."""
 
     def exported(self, experiment: str) -> AbstractAsyncContextManager[Path]:
         """Make the checkpoint of an experiment that has ended; the file goes when the block is left."""

@@ -138,6 +138,7 @@ RPC_ROLES: Mapping[str, frozenset[Role]] = MappingProxyType(
         "/openfl_like.v1.Experiments/Resume": _WRITERS,
         "/openfl_like.v1.Experiments/Remove": _WRITERS,
         "/openfl_like.v1.Experiments/FetchModel": _READERS,
+        "/openfl_like.v1.Experiments/FetchResults": _READERS,
         "/openfl_like.v1.Experiments/ExportExperiment": _WRITERS,
         "/openfl_like.v1.Experiments/ImportExperiment": _WRITERS,
         "/openfl_like.v1.Envoys/ListEnvoys": _READERS,

@@ -73,6 +73,7 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         ("lossless", ("compression_pipeline", "lossless"), plan.compression_pipeline.lossless),
         *(("validator", ("validator", index), component) for index, component in enumerate(plan.validator)),
         *(("controller", ("controllers", index), component) for index, component in enumerate(plan.controllers)),
+        *(("callback", ("callbacks", index), component) for index, component in enumerate(plan.callbacks)),
     ]
     for kind, place, component in registered:
         yield from _component(kind, place, component)

@@ -30,6 +30,7 @@ _LATE_KEYS = frozenset(
         "sample_limit",
         "controllers",
         "mode",
+        "callbacks",
     }
 )
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know

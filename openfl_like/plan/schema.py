@@ -351,6 +351,7 @@ Tag = Annotated[str, StringConstraints(pattern=rf"^{TAG_PATTERN}$")]
 MOST_TAGS = 16
 MOST_VALIDATORS = 100
 MOST_CONTROLLERS = 20
+MOST_CALLBACKS = 8
 
 
 class Plan(Section):
@@ -394,6 +395,7 @@ class Plan(Section):
     compression_pipeline: CompressionPipeline = CompressionPipeline()
     stop: Stop = Stop()
     model_store: ModelStore = ModelStore()
+    callbacks: Annotated[tuple[Component, ...], Field(max_length=MOST_CALLBACKS)] = ()
     network: Network = Network()
     simulation: SimulationSection = SimulationSection()
 

@@ -1,5 +1,6 @@
 """The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,9 @@ from openfl_like.services.aggregator.recovery import check_models, check_server_
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.devices.placement import place_here
 from openfl_like.services.devices.simulated import VirtualTotals, devices_of
+from openfl_like.services.experiment_callbacks import ExperimentCallbacks
 from openfl_like.services.simulation_inputs import SimulationInputs, check_inputs
-from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.files import RESULTS, ExperimentFiles
 from openfl_like.store.ports import Stores
 
 Shards = Mapping[str, ShardDescriptor]
@@ -55,6 +57,7 @@ class SimulationSettings:
         workers: What workers are like, where the runtime has any.
         examine: Is called with the site and whatever goes wrong in the runtime ``local``, where it went wrong.
         tell: Is told why sites work alone, where the runtime would have many of them work at once.
+        results: Where the plan's callbacks write; None: they are left out.
     """
 
     plan: Plan
@@ -69,6 +72,7 @@ class SimulationSettings:
     workers: WorkerWishes = NO_WISHES
     examine: Callable[[str, Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
+    results: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +198,8 @@ class Simulation:
             ended = self._experiment
             outcome = Outcome(ended.status, ended.reason, ended.shortfalls)
             self._repository.published.tidy(ended.versions, ended=True)  # a run that was killed may not have come to it
+            self.bus.close()
+            await self._callbacks().beside(asyncio.sleep(0))  # they make their files again of the complete record
         else:
             runtime = self._runtime()
             virtual = runtime if isinstance(runtime, InVirtualTime) else None
@@ -202,9 +208,14 @@ class Simulation:
                 record = replace(record, beside=virtual.kept)
             ahead = not self._settings.plan.keeps_at_sites  # what one keeps at a site is of one round
             loop = ExperimentLoop(self._experiment, runtime, record, SystemClock(), virtual, ahead=ahead)
-            outcome = await loop.run()
+            outcome = await self._callbacks().beside(loop.run(), loop.post)
         self.bus.close()
         return SimulationResult(outcome, tuple(self._store.versions()), self._totals())
+
+    def _callbacks(self) -> ExperimentCallbacks:
+        ours, files = self._settings, ExperimentFiles(self._settings.directory)
+        plan = ours.plan if ours.results is not None else ours.plan.model_copy(update={"callbacks": ()})
+        return ExperimentCallbacks(plan, files, ours.results or files.directory / RESULTS, self._store, self.bus)
 
     def _totals(self) -> VirtualTotals | None:
         if self._settings.plan.simulation.devices is None:

@@ -19,6 +19,8 @@ from openfl_like.federation.parties import PublishedVersion
 from openfl_like.federation.task import Phase
 from openfl_like.tensors.manifest import Manifest, manifest_of, manifest_path
 
+RESULTS = "results"
+"""In the directory of an experiment: what its callbacks have written, each in a folder of its own."""
 _MODEL, _STATE = re.compile(r"v(\d+)\.safetensors"), re.compile(r"v(\d+)\.state\.safetensors")
 
 

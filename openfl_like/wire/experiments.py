@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from openfl_like.errors import BundleError
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery, RemovedExperiment
 from openfl_like.federation.ports import (
@@ -17,6 +18,7 @@ from openfl_like.federation.ports import (
     SubmissionPort,
 )
 from openfl_like.pki.roles import Identity
+from openfl_like.tensors.manifest import Manifest
 from openfl_like.wire.client import Peer
 from openfl_like.wire.convert.envoys import (
     log_query_from,
@@ -119,6 +121,20 @@ class ExperimentsClient:
         """Fetch the ``best`` or ``last`` model, or that of a round number."""
         request = pb.FetchModelRequest(experiment=experiment, which=which)
         await self._peer.download("FetchModel", request, path)
+
+    async def fetch_results(self, experiment: str, path: Path, most_bytes: int) -> None:
+        """Fetch the archive of what an experiment's callbacks have written by now.
+
+        Raises:
+            BundleError: If it has more bytes than this.
+        """
+
+        def check(manifest: Manifest) -> None:
+            if manifest.total_bytes > most_bytes:
+                raise BundleError(f"the results have {manifest.total_bytes:,} bytes, the limit is {most_bytes:,}")
+
+        request = pb.ExperimentRequest(experiment=experiment)
+        await self._peer.download("FetchResults", request, path, check=check)
 
     async def fetch_checkpoint(self, experiment: str, path: Path) -> None:
         """Fetch the checkpoint of an experiment that has ended."""
@@ -234,6 +250,13 @@ class ExperimentsServicer:
         request = await call.receive()
         self._access.require(call.caller, request.experiment)
         return removed_to(await self._removals.remove(call.caller.name, request.experiment))
+
+    async def fetch_results(self, call: Call) -> None:
+        """Serve what an experiment's callbacks have written."""
+        request = pb.ExperimentRequest.FromString(await call.receive() or b"")
+        self._access.require(call.caller, request.experiment)
+        async with self._checkpoints.results(request.experiment) as path:
+            await serve_file(call, path, await described(path), self._transport)
 
     async def export_experiment(self, call: Call) -> None:
         """Serve the checkpoint of an experiment."""

@@ -11,6 +11,7 @@ from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.experiment.outcome import best_text
 from openfl_like.cli.experiment.progress import Screen
 from openfl_like.cli.experiment.report.commands import compare, report
+from openfl_like.cli.experiment.results import results
 from openfl_like.cli.experiment.show import show
 from openfl_like.cli.experiment.why import why
 from openfl_like.cli.options import (
@@ -61,6 +62,7 @@ experiment.add_command(show)
 experiment.add_command(why)
 experiment.add_command(metrics)
 experiment.add_command(report)
+experiment.add_command(results)
 experiment.add_command(compare)
 
 

@@ -28,6 +28,7 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateSurplus,
 )
+from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.federation.failure import OF_DEVICES, Failure
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
@@ -36,7 +37,7 @@ from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
 from openfl_like.federation.validation.verdict import Consequence, ModelRejected, UpdatesJudged, UpdateVerdict
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
-_ODD_UPDATES = (UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected, RoundSkipped)
+_ODD_UPDATES = (CallbackEnded, UpdateLost, UpdateSurplus, UpdatesJudged, ModelRejected, RoundSkipped)
 MOST_WEIGHTS = 4
 """So many weights of sites are told one by one."""
 UNLIMITED_WIDTH = 4
@@ -92,6 +93,20 @@ def _(told: ExperimentBegun) -> str:
 @sentence.register
 def _(told: AggregatorLost) -> str:
     return f"{told.reason}; restart {told.restart}"
+
+
+_CALLBACK_ENDS = {
+    CallbackEnd.RAISED: "it raised",
+    CallbackEnd.SILENT: "it took too long",
+    CallbackEnd.FULL: "it wrote too much",
+    CallbackEnd.DIED: "its process ended",
+}
+
+
+@sentence.register
+def _(told: CallbackEnded) -> str:
+    why = _CALLBACK_ENDS[told.end] + (f": {told.message}" if told.message else "")
+    return f"the callback '{told.callback}' was ended, and the experiment goes on without it; {why}"
 
 
 @sentence.register

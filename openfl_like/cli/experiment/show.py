@@ -16,6 +16,7 @@ from openfl_like.cli.output.console import clock, emit, json_option, print_table
 
 if TYPE_CHECKING:
     from openfl_like.api.evaluations import Matrix
+    from openfl_like.federation.callback_end import CallbackEnded
     from openfl_like.federation.history.metrics import MetricRecord
     from openfl_like.federation.history.rounds import RoundRecord
     from openfl_like.federation.parties import ExperimentRecord, PublishedVersion
@@ -31,6 +32,7 @@ class _Shown:
     matrix: "Matrix"
     metrics: "Sequence[MetricRecord]"
     rounds: "Sequence[RoundRecord]"
+    callbacks: "Sequence[CallbackEnded]"
 
 
 @click.command()
@@ -45,21 +47,28 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
     from dataclasses import asdict
 
     from openfl_like.api.evaluations import matrix
+    from openfl_like.federation.announcements import Announced, only
+    from openfl_like.federation.callback_end import CallbackEnded
 
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         record = federation.experiment(found_id)
         found = matrix(federation, record)
         metrics = federation.ask(lambda client: client.experiments.metrics(found_id, per_site=True))
+        history = [item for item in federation.watch(found_id, stored=True) if isinstance(item, Announced)]
         rounds = list(federation.rounds(found_id))
+    callbacks = only(history, CallbackEnded)
     if as_json:
         judged = [asdict(verdict) | {"round": one.round} for one in rounds for verdict in one.verdicts]
         rejected = [asdict(one.rejected) for one in rounds if one.rejected is not None]
-        emit({**asdict(record), "matrix": found, "verdicts": judged, "rejected": rejected}, as_json=True)
+        ended = {"callbacks_ended": [asdict(one) for one in callbacks]}
+        emit({**asdict(record), "matrix": found, "verdicts": judged, "rejected": rejected, **ended}, as_json=True)
     else:
-        _show(_Shown(record, found, metrics, rounds))
+        _show(_Shown(record, found, metrics, rounds, callbacks))
 
 
 def _show(shown: _Shown) -> None:
+    from openfl_like.cli.experiment.sentences import sentence
+
     record, summary = shown.record, shown.record.summary
     fields: dict[str, object] = {
         "experiment": summary.id,
@@ -76,6 +85,8 @@ def _show(shown: _Shown) -> None:
     emit({name: value for name, value in fields.items() if value}, as_json=False)
     for text in _missing_metrics(record):
         put(f"missing: {text}", style=ODD)
+    for ended in shown.callbacks:
+        put(sentence(ended), style=ODD)
     _show_judged(shown.rounds)
     put("")
     _show_models(record.versions)

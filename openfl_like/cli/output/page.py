@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from openfl_like.drawing.placed import PageFigure
+
 _MARKED = re.compile(r"([\\`*_{}\[\]<>#|~])")
 _ON_ONE_PAGE = 25
 """So many rows are not parted where a page ends."""
@@ -60,23 +62,6 @@ class ReportTable:
     rows: tuple[tuple[Cell, ...], ...]
     words: int = 1
     data: tuple[Mapping[str, DataCell], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PageFigure:
-    """A figure on a page.
-
-    Attributes:
-        name: Of its file, without suffix.
-        caption: What it shows.
-        svg: The drawing.
-        width_px: How wide it is at most.
-    """
-
-    name: str
-    caption: str
-    svg: bytes
-    width_px: int
 
 
 @dataclass(frozen=True, slots=True)

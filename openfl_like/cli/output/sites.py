@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from openfl_like.cli.output.pictures import HUES, STYLE
 from openfl_like.data.made_sites import MadeSites
+from openfl_like.drawing.style import HUES, STYLE
 from openfl_like.errors import UsageError
 
 if TYPE_CHECKING:

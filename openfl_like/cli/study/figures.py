@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from openfl_like.cli.output.figure import DrawnFigure
-from openfl_like.cli.output.pictures import HUES, STYLE
 from openfl_like.cli.study.panels import line_of, panels_of
+from openfl_like.drawing.figure import DrawnFigure
+from openfl_like.drawing.style import HUES, STYLE
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import half_width
 from openfl_like.studies.study import Level, StudyDesign

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from openfl_like import __version__
-from openfl_like.cli.output.figure import DrawnFigure
 from openfl_like.cli.output.page import ReportPage, ReportTable, html_of, markdown_of
 from openfl_like.cli.output.spreadsheet import write_csv
 from openfl_like.cli.study.export import export
 from openfl_like.cli.study.figures import figures
 from openfl_like.cli.study.sentences import counted, problem_text
 from openfl_like.cli.study.tables import tables
+from openfl_like.drawing.figure import DrawnFigure
 from openfl_like.errors import UsageError
 from openfl_like.studies.results import RunState, StudyRunResult
 from openfl_like.studies.statistics import comparisons

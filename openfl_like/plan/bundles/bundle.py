@@ -159,7 +159,7 @@ def _extract(file: BinaryIO, directory: Path, place: str, kind: Kind) -> Plan:
     root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         for path, size in reader.entries():
-            with _create(root, path) as out:
+            with create_within(root, path) as out:
                 for piece in reader.content(path, size):
                     out.write(piece)
                     if path == PLAN_NAME:
@@ -173,7 +173,7 @@ def _extract(file: BinaryIO, directory: Path, place: str, kind: Kind) -> Plan:
         raise BundleError(f"the bundle's {PLAN_NAME} is not a valid plan: {error}", place=place) from error
 
 
-def _create(root: int, path: str) -> BinaryIO:
+def create_within(root: int, path: str) -> BinaryIO:
     """Open a new file below a directory descriptor; no step follows a link."""
     *parents, name = path.split("/")
     current = os.dup(root)

@@ -31,8 +31,9 @@ from openfl_like.runtimes.models import ModelRepository
 from openfl_like.runtimes.recorder import Record
 from openfl_like.services.aggregator.opening import open_experiment, place_initial_model
 from openfl_like.services.aggregator.recovery import check_models, check_server_state, mend_round, put_back_files
+from openfl_like.services.experiment_callbacks import ExperimentCallbacks
 from openfl_like.services.identity.revocation_feed import ListFile, follow_file
-from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.files import RESULTS, ExperimentFiles
 from openfl_like.store.ports import ExperimentStore, Stores
 from openfl_like.tasks import background
 from openfl_like.tensors.manifest import Manifest
@@ -280,8 +281,9 @@ async def run_aggregator(
         await stack.enter_async_context(background(*door.watching(loop.post)))
         host, data = settings.listen.rpartition(":")[0], None
         if settings.data_port is not None:
-            data = DataServer(host, settings.data_port, settings.credentials, door.guard.verifier)
-            await stack.enter_async_context(data)
+            data = await stack.enter_async_context(
+                DataServer(host, settings.data_port, settings.credentials, door.guard.verifier)
+            )
         aggregator = Aggregator(loop, runtime, repository, bus)
         handler = service_handler(SERVICE, AggregatorServicer(aggregator, aggregator, data), door.guard)
         server = Server(settings.listen, settings.credentials, (handler,))
@@ -289,7 +291,8 @@ async def run_aggregator(
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
         gc.freeze()  # what was imported and restored stays: the collector need not look through it in every round
-        outcome = await loop.run(*door.revoked())
+        callbacks = ExperimentCallbacks(settings.plan, files, files.directory / RESULTS, store, bus)
+        outcome = await callbacks.beside(loop.run(*door.revoked()), loop.post)
         bus.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

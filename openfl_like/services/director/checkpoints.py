@@ -20,6 +20,7 @@ from openfl_like.errors import (
     StorageError,
     no_room,
 )
+from openfl_like.events.callbacks.base import folder_bytes
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import (
     KINDS,
@@ -59,8 +60,9 @@ from openfl_like.store.checkpoint import (
     write_checkpoint,
 )
 from openfl_like.store.director_files import UNFINISHED, DirectorFiles
-from openfl_like.store.files import ExperimentFiles, sync_names
+from openfl_like.store.files import RESULTS, ExperimentFiles, sync_names
 from openfl_like.store.ports import DirectorStore, Recorded, StoredExperiment, Stores
+from openfl_like.store.results import write_results
 from openfl_like.tasks import TaskOwner
 from openfl_like.tensors.manifest import sha256_file
 
@@ -146,6 +148,31 @@ class Checkpoints:
                 out.unlink(missing_ok=True)
             else:
                 writing.add_done_callback(lambda done: _remove(done, out))
+
+    @contextlib.asynccontextmanager
+    async def results(self, experiment: str) -> AsyncIterator[Path]:
+        """Make an archive of what an experiment's callbacks have written by now; it goes when the block is left.
+
+        Raises:
+            ConflictError: If it is more than an archive may hold.
+            NotFoundError: If there is nothing.
+            StorageError: If there is no room for it.
+        """
+        lock = self._making.setdefault(self.store.experiment(experiment).summary.id, asyncio.Lock())
+        async with lock:
+            folder = self.files.experiment(experiment).directory / RESULTS
+            self.files.outgoing.mkdir(exist_ok=True, mode=0o700)
+            self._check_room(await asyncio.to_thread(folder_bytes, folder))
+            out = self.files.export(experiment)
+            writing = self._writing.start(asyncio.to_thread(write_results, folder, out), name=f"results {experiment}")
+            try:
+                await asyncio.shield(writing)  # a thread cannot be broken off
+                yield out
+            finally:
+                if writing.done():
+                    out.unlink(missing_ok=True)
+                else:
+                    writing.add_done_callback(lambda done: _remove(done, out))
 
     def _still(self, summary: ExperimentSummary) -> None:
         if self.store.experiment(summary.id).summary != summary:

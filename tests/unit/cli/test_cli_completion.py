@@ -19,7 +19,7 @@ def words(*typed: str) -> list[str]:
 def test_commands_options_and_choices_are_completed() -> None:
     assert words("") == sorted(NOUNS)
     assert words("exp") == ["experiment"]
-    assert words("experiment", "re") == ["remove", "report", "resume"]
+    assert words("experiment", "re") == ["remove", "report", "results", "resume"]
     assert words("experiment", "logs", "--fo") == ["--follow"]
     assert words("experiment", "logs", "--role", "w") == ["worker"]
 

@@ -45,6 +45,7 @@ from openfl_like.federation.announcements import (
     only,
     to_json,
 )
+from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.round_control import RoundControlled
@@ -104,6 +105,7 @@ EVERY: tuple[Known, ...] = (
         seconds=2.5,
         best=True,
     ),
+    CallbackEnded("save", CallbackEnd.FULL, "its files have 11 bytes, the limit is 10"),
     ExperimentEnded(Status.FINISHED, "3 of 3 rounds are done", 3, {"b": FAILURE}, FAILURE, "ada"),
 )
 PACKAGE = Path(openfl_like.__file__).parent

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from openfl_like.federation.announcements import RoundFinished
+from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.events import (
     Aggregate,
     Announce,
+    CallbackStopped,
     CancelRequested,
     CollaboratorJoined,
     CollaboratorLeft,
@@ -204,6 +206,12 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         self.feed(CancelRequested("alice"))
+
+    @rule()
+    def lose_callback(self) -> None:
+        told = CallbackEnded("save", CallbackEnd.RAISED, "no luck")
+        wanted = [] if self.experiment.status.ended else [Announce(told)]
+        assert self.experiment.handle(CallbackStopped(told), 0.0) == wanted
 
     @precondition(lambda self: self.ending is not None)
     @rule()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from openfl_like.cli.experiment.report.course import ExperimentCourse
-    from openfl_like.cli.output.page import PageFigure
+    from openfl_like.drawing.placed import PageFigure
 
 FEWEST = 2
 MOST = 10

@@ -1,6 +1,6 @@
 """Figures of one experiment (metrics by round, who took part, where the time went), and of several together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -11,19 +11,22 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from openfl_like.cli.experiment.report.course import ExperimentCourse
-from openfl_like.cli.output.figure import DrawnFigure
-from openfl_like.cli.output.pictures import HUES, STYLE
-from openfl_like.federation.history.metrics import MetricRecord
+from openfl_like.drawing.curves import (
+    MOST_METRICS,
+    WIDTH,
+    metric_curves,
+    metric_names,
+    panels_of,
+    place_legend,
+    points_of,
+)
+from openfl_like.drawing.figure import DrawnFigure
+from openfl_like.drawing.style import HUES, STYLE
 
-MOST_METRICS = 6
-MOST_SITES = 10
-"""So many sites are told apart in a figure; the curves of more are grey."""
 MOST_ROWS = 60
 """So many sites are shown in the figure of who took part: first those that were missing most often."""
-_WIDTH = 7.2
 _LONG = 5
 """A round that took so many times as long as the usual one hides the others."""
-_GREY = "#b5b5b5"
 _PARTS = ("training", "combining", "evaluating", "publishing")
 _STANDINGS = ("not asked", "contributed", "evaluated only", "missing")
 _COLOURS = ("#eeeeee", HUES[0], HUES[9], HUES[2])
@@ -32,85 +35,28 @@ _COLOURS = ("#eeeeee", HUES[0], HUES[9], HUES[2])
 def figures_of(course: ExperimentCourse) -> list[DrawnFigure]:
     """Draw the figures of an experiment; without a finished round there is none."""
     with mpl.rc_context(STYLE):
-        drawn = [_curves(course), _participation(course), _times(course)]
+        drawn = [metric_curves(course.metrics, course.reported), _participation(course), _times(course)]
     return [figure for figure in drawn if figure is not None]
 
 
 def compared(courses: Sequence[ExperimentCourse]) -> list[DrawnFigure]:
     """Draw the metrics of several experiments beside each other; nothing if they have none in common."""
-    names = [name for name in _names(courses[0].metrics) if any(name in _names(one.metrics) for one in courses[1:])]
+    names = [
+        name
+        for name in metric_names(courses[0].metrics)
+        if any(name in metric_names(one.metrics) for one in courses[1:])
+    ]
     if not names:
         return []
     with mpl.rc_context(STYLE):
-        figure, panels = _panels(names[:MOST_METRICS], legend=len(courses))
+        figure, panels = panels_of(names[:MOST_METRICS], legend=len(courses))
         for place, course in enumerate(courses):
             for name, axes in panels.items():
-                points = _points(course.metrics, name)
+                points = points_of(course.metrics, name)
                 hue, line = HUES[place % len(HUES)], ("-", "--", "-.", ":")[place % 4]
                 axes.plot(*points, color=hue, linestyle=line, linewidth=1.5, label=course.id)
-        _legend(figure, next(iter(panels.values())))
+        place_legend(figure, next(iter(panels.values())))
     return [DrawnFigure("metrics", "Metrics of the global models, over all sites, after each round.", figure)]
-
-
-def _names(records: Iterable[MetricRecord]) -> list[str]:
-    """Return the names of metrics: those of evaluation first."""
-    names = dict.fromkeys(record.metric for record in records)
-    return sorted(names, key=lambda name: ("." in name, name))
-
-
-def _points(records: Iterable[MetricRecord], name: str, site: str = "") -> tuple[list[int], list[float]]:
-    found = [(one.round, one.value) for one in records if one.metric == name and one.site == site]
-    return [number for number, _ in found], [value for _, value in found]
-
-
-def _panels(names: Sequence[str], legend: int) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with a panel for each metric, and room for a legend of so many lines."""
-    columns = min(2, len(names))
-    rows = -(-len(names) // columns)
-    above = 0.3 + 0.2 * -(-legend // 3) if legend else 0.2
-    figure = Figure(figsize=(_WIDTH if columns > 1 else 4.8, above + 2.2 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
-    panels = dict(zip(names, grid, strict=False))
-    for name, axes in panels.items():
-        axes.set_title(name, loc="left", fontsize=9)
-        axes.grid()
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
-        axes.tick_params(labelbottom=True)
-    for axes in grid[len(names) :]:
-        axes.set_axis_off()
-    for axes in list(panels.values())[-columns:]:
-        axes.set_xlabel("round")
-    return figure, panels
-
-
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, names = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, names, loc="outside upper center", ncols=max(1, min(4, 90 // max(map(len, names)))))
-
-
-def _curves(course: ExperimentCourse) -> DrawnFigure | None:
-    names = _names(course.metrics)[:MOST_METRICS]
-    if not names:
-        return None
-    sites = sorted({record.site for record in course.reported})
-    told_apart = len(sites) <= MOST_SITES
-    figure, panels = _panels(names, legend=1 + (len(sites) if told_apart else 1))
-    for name, axes in panels.items():
-        task, _, metric = name.rpartition(".")
-        own = [one for one in course.reported if one.metric == metric and (one.task == task or not task)]
-        own = [one for one in own if task or one.task != "train"]
-        for place, site in enumerate(sites):
-            at, values = _points(own, metric, site)
-            hue = HUES[place] if told_apart else _GREY
-            label = site if told_apart else "a site" if not place else None
-            axes.plot(at, values, color=hue, linewidth=0.8, alpha=0.9, label=label, zorder=2)
-        axes.plot(*_points(course.metrics, name), color="#111111", linewidth=1.8, label="all sites", zorder=3)
-    _legend(figure, next(iter(panels.values())))
-    left = len(_names(course.metrics)) - len(names)
-    more = f" {left} more metrics are not shown." if left else ""
-    caption = f"Metrics after each round: over all sites, weighted by their samples, and of each site.{more}"
-    return DrawnFigure("metrics", caption, figure)
 
 
 def _participation(course: ExperimentCourse) -> DrawnFigure | None:
@@ -126,7 +72,7 @@ def _participation(course: ExperimentCourse) -> DrawnFigure | None:
                 standing[place[name], column] = what
     order = sorted(range(len(sites)), key=lambda row: (-int((standing[row] == len(_STANDINGS) - 1).sum()), sites[row]))
     order = order[:MOST_ROWS] if len(sites) > MOST_ROWS else sorted(order)
-    figure = Figure(figsize=(_WIDTH, 0.9 + min(6.0, 0.19 * len(order) + 0.4)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.9 + min(6.0, 0.19 * len(order) + 0.4)), layout="constrained")
     axes = figure.subplots()
     edges = (rounds[0].round - 0.5, rounds[-1].round + 0.5, len(order) - 0.5, -0.5)
     axes.imshow(
@@ -150,7 +96,7 @@ def _times(course: ExperimentCourse) -> DrawnFigure | None:
     if not times:
         return None
     at = [one.round for one in times]
-    figure = Figure(figsize=(_WIDTH, 2.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     below = np.zeros(len(times))
     for name, hue in zip(_PARTS, (HUES[0], HUES[1], HUES[9], HUES[3]), strict=True):
@@ -163,7 +109,7 @@ def _times(course: ExperimentCourse) -> DrawnFigure | None:
     cut = _shorten(axes, [(one.round, one.total_s) for one in times])
     axes.grid(axis="y")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, steps=[1, 2, 5, 10]))
-    _legend(figure, axes)
+    place_legend(figure, axes)
     caption = (
         "Where the time of each round went: sites train, updates are checked and combined, sites evaluate, the version "
         f"is published. Transfers are part of training and evaluating.{cut}"

@@ -8,7 +8,8 @@ from openfl_like.cli.experiment.outcome import best_text, reason_of, shortfall_t
 from openfl_like.cli.experiment.report import tables
 from openfl_like.cli.experiment.report.course import ExperimentCourse
 from openfl_like.cli.output.console import clock, hours
-from openfl_like.cli.output.page import PageFigure, ReportPage
+from openfl_like.cli.output.page import ReportPage
+from openfl_like.drawing.placed import PageFigure
 from openfl_like.plan.digest import plan_text
 
 MOST_LINES = 5

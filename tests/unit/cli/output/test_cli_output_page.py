@@ -3,7 +3,8 @@
 import re
 from html.parser import HTMLParser
 
-from openfl_like.cli.output.page import Cell, PageFigure, ReportPage, ReportTable, html_of, markdown_of
+from openfl_like.cli.output.page import Cell, ReportPage, ReportTable, html_of, markdown_of
+from openfl_like.drawing.placed import PageFigure
 
 HOSTILE = '<script>alert("x")</script> & | * _ ` [a](b)'
 

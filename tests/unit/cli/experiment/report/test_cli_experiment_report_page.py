@@ -9,7 +9,8 @@ from openfl_like.api.explanation import Explanation
 from openfl_like.cli.experiment.report import figures, tables
 from openfl_like.cli.experiment.report.course import ExperimentCourse
 from openfl_like.cli.experiment.report.page import comparison_of, page_of
-from openfl_like.cli.output.page import PageFigure, html_of
+from openfl_like.cli.output.page import html_of
+from openfl_like.drawing.placed import PageFigure
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,

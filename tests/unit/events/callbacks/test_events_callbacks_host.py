@@ -1,0 +1,101 @@
+"""Callbacks in processes of their own: fed, and ended when they do what none may do."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from openfl_like.events.bus import EventBus
+from openfl_like.events.callbacks.host import COMMAND, CallbackHost, CallbackLimits, CallbackPlace, folder_names
+from openfl_like.federation.announcements import Announced, ExperimentBegun, ExperimentEnded, ExperimentResumed
+from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
+from openfl_like.federation.status import Status
+from openfl_like.plan.section import Component
+from tests.unit.events.callbacks.callback_histories import EPOCH, history_of, numbered, round_of
+
+SAVE = Component(template="save")
+HANGS = (sys.executable, "-c", "import time; time.sleep(600)")
+DIES = (sys.executable, "-c", "import sys; print('no luck', file=sys.stderr); raise SystemExit(3)")
+FILLS = (
+    sys.executable,
+    "-c",
+    "import json, pathlib, sys, time; order = json.loads(sys.stdin.readline())\n"
+    "folder = pathlib.Path(order['directory']); folder.mkdir(parents=True)\n"
+    "for number in range(100): (folder / str(number)).write_bytes(bytes(1000))\n"
+    "time.sleep(600)",
+)
+
+
+async def run(
+    tmp_path: Path,
+    *callbacks: Component,
+    history: Sequence[Announced] | None = None,
+    limits: CallbackLimits | None = None,
+    command: Sequence[str] = COMMAND,
+) -> list[CallbackEnded]:
+    """Have callbacks take a history to its end, and return which were ended."""
+    told: list[CallbackEnded] = []
+    events = history_of(3) if history is None else history
+    bus = EventBus(lambda after: list(events[after:]))
+    place = CallbackPlace(tmp_path, tmp_path / "results")
+    host = CallbackHost(callbacks, place, bus, EPOCH, told.append, limits or CallbackLimits(), command)
+    host.start()
+    await host.finish()
+    assert told == host.ended
+    return told
+
+
+def test_each_has_a_folder_of_its_own() -> None:
+    plot = Component(template="plot")
+    assert folder_names([SAVE, plot, SAVE, SAVE]) == ["save", "plot", "save-2", "save-3"]
+
+
+@pytest.mark.children
+async def test_they_write_and_end_with_the_experiment(tmp_path: Path) -> None:
+    assert await run(tmp_path, SAVE, Component(template="timer")) == []
+    assert (tmp_path / "results/save/metrics.csv").read_text().count("\n") == 10
+    assert (tmp_path / "results/timer/rounds.csv").read_text().count("\n") == 4
+
+
+@pytest.mark.children
+async def test_a_former_end_is_not_the_end(tmp_path: Path) -> None:
+    before = (ExperimentBegun(epoch=EPOCH - 1), *round_of(1), ExperimentEnded(Status.CANCELLED))
+    after = (ExperimentResumed("ada"), ExperimentBegun(epoch=EPOCH), *round_of(2), ExperimentEnded(Status.FINISHED))
+    assert await run(tmp_path, SAVE, history=numbered(*before, *after)) == []
+    rows = (tmp_path / "results/save/metrics.csv").read_text().splitlines()
+    assert [row[0] for row in rows] == ["r", "1", "1", "1", "2", "2", "2"]
+
+
+@pytest.mark.children
+async def test_one_that_raises_is_ended_and_the_others_go_on(tmp_path: Path) -> None:
+    wrong = Component(template="save", settings={"formats": ["scroll"]})
+    (ended,) = await run(tmp_path, wrong, SAVE)
+    assert (ended.callback, ended.end) == ("save", CallbackEnd.RAISED)
+    assert "scroll" in ended.message
+    assert (tmp_path / "results/save-2/metrics.csv").exists()
+
+
+@pytest.mark.children
+async def test_one_that_would_write_too_large_a_file_is_ended(tmp_path: Path) -> None:
+    (ended,) = await run(tmp_path, SAVE, limits=CallbackLimits(most_bytes=100))
+    assert (ended.callback, ended.end) == ("save", CallbackEnd.FULL)
+    assert (tmp_path / "results/save/metrics.csv").stat().st_size <= 100
+
+
+@pytest.mark.children
+@pytest.mark.parametrize(
+    ("command", "limits", "end", "said"),
+    [
+        (HANGS, CallbackLimits(silent_s=1), CallbackEnd.SILENT, "did not answer for 1 s"),
+        (HANGS, CallbackLimits(finish_s=0.5), CallbackEnd.SILENT, "0.5 s after the end"),
+        (DIES, CallbackLimits(), CallbackEnd.DIED, "exit code 3; last line: no luck"),
+        (FILLS, CallbackLimits(most_bytes=50_000), CallbackEnd.FULL, "100,000 bytes, the limit is 50,000"),
+    ],
+)
+async def test_one_that_misbehaves_is_ended(
+    tmp_path: Path, command: Sequence[str], limits: CallbackLimits, end: CallbackEnd, said: str
+) -> None:
+    (ended,) = await run(tmp_path, SAVE, limits=limits, command=command)
+    assert (ended.callback, ended.end) == ("save", end)
+    assert said in ended.message
