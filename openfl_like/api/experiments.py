@@ -10,7 +10,6 @@ from pathlib import Path
 from openfl_like.api import reconnect
 from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
 from openfl_like.federation.announcements import Announced
-from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.metrics import MetricRecord, metric_records
 from openfl_like.federation.history.rounds import RoundRecord, round_records
 from openfl_like.federation.parties import ExperimentRecord, ExperimentSummary, LogLines, LogQuery, RemovedExperiment
@@ -19,6 +18,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.signing import sign_bundle
 from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.bundles.packing import Packing
+from openfl_like.plan.evaluation import evaluation_of, place_of
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.workspace import find_plan
 from openfl_like.tensors.manifest import manifest_of

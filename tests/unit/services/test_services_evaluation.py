@@ -12,8 +12,8 @@ from openfl_like.authoring.baselines import load_shards
 from openfl_like.errors import FederationError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import Announced
-from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.history.rounds import round_records
+from openfl_like.plan.evaluation import evaluation_of, place_of
 from openfl_like.plan.load import load_plan
 from openfl_like.services.simulation import Simulation, SimulationSettings
 from openfl_like.store.files import ExperimentFiles

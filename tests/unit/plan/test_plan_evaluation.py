@@ -3,10 +3,10 @@
 import pytest
 
 from openfl_like.errors import PlanError
-from openfl_like.federation.evaluation_plan import evaluation_of, place_of
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.task import Phase, Update
 from openfl_like.plan.checks import mistakes_in
+from openfl_like.plan.evaluation import evaluation_of, place_of
 from openfl_like.plan.schema import Plan, Task
 
 VALUES: dict[str, object] = {
