@@ -58,7 +58,8 @@ def serve(order: CallbackOrder, orders: BinaryIO, answer: Callable[[CallbackAnsw
     except Exception as error:  # noqa: BLE001 (whatever a callback raises is told, and it ends)
         full = isinstance(error, OSError) and error.errno == errno.EFBIG
         end = CallbackEnd.FULL if full else CallbackEnd.RAISED
-        answer(CallbackAnswer(end, f"{type(error).__name__}: {error}"[:MOST_MESSAGE]))
+        said = f"{type(error).__name__}: {error}".replace(order.directory, "its folder")
+        answer(CallbackAnswer(end, said[:MOST_MESSAGE]))
     else:
         answer(CallbackAnswer())
 

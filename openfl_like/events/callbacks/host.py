@@ -115,7 +115,7 @@ class CallbackHost:
         await self._tasks.close()
 
     def _note(self, ended: CallbackEnded) -> None:
-        log.warning("the callback '%s' was ended (%s): %s", ended.callback, ended.end.value, ended.message)
+        log.info("the callback '%s' was ended (%s): %s", ended.callback, ended.end.value, ended.message)
         self.ended.append(ended)
         self.tell(ended)
 
