@@ -29,6 +29,7 @@ simulation:
     availability: {{template: markov, settings: {{on_s: 120, off_s: 40}}}}
     failures: 0.05
 """
+BUFFERED = ("-s", "mode={template: buffered, settings: {buffer: 3, concurrency: 8, most_staleness: 4}}")
 GATED = """
     def begin(self, seed):
         pass_gate(self._gate, seed)
@@ -64,8 +65,11 @@ def history(output: str) -> tuple[dict[str, Any], list[tuple[float, str, Any]]]:
     return lines[-1], [(one["time"], one["kind"], one["fields"]) for one in events if one["kind"] not in again]
 
 
-async def test_every_runtime_has_the_same_history_to_the_last_byte(plan: Path, tmp_path: Path) -> None:
-    words = ("simulate", str(plan), "--json")
+@pytest.mark.parametrize("changes", [(), BUFFERED], ids=["synchronous", "buffered"])
+async def test_every_runtime_has_the_same_history_to_the_last_byte(
+    plan: Path, tmp_path: Path, changes: tuple[str, ...]
+) -> None:
+    words = ("simulate", str(plan), *changes, "--json")
     outputs = await asyncio.gather(
         fx_fine(*words, cwd=tmp_path),
         fx_fine(*words, "--runtime", "process", cwd=tmp_path),
@@ -73,24 +77,27 @@ async def test_every_runtime_has_the_same_history_to_the_last_byte(plan: Path, t
     )
     assert set(outputs) == {outputs[0]}
     result, told = history(outputs[0])
-    assert result["virtual"]["late"] > 0
+    assert result["virtual"]["late"] > 0 or changes
     assert result["virtual"]["seconds"] == told[-1][0] > 40
     worked = [fields for _, kind, fields in told if kind == "devices_worked"]
     assert sum(sum(fields["energy_j"].values()) for fields in worked) == pytest.approx(result["virtual"]["energy_j"])
     assert {kind for _, kind, _ in told} >= {"collaborator_left", "collaborator_absent"}
 
 
-@pytest.mark.parametrize("algorithm", ["none", "fedprox"])
+@pytest.mark.parametrize(
+    "chosen",
+    [(), ("-s", "algorithm={template: fedprox, settings: {mu: 0.1}}"), BUFFERED],
+    ids=["none", "fedprox", "buffered"],
+)
 async def test_a_simulation_that_is_killed_goes_on_to_the_same_bytes_at_the_same_times(
-    plan: Path, tmp_path: Path, algorithm: str
+    plan: Path, tmp_path: Path, chosen: tuple[str, ...]
 ) -> None:
-    chosen = () if algorithm == "none" else ("-s", "algorithm={template: fedprox, settings: {mu: 0.1}}")
     sites = [f"site-{number:02}" for number in range(1, SITES + 1)]
     async with Gate(load_plan(plan).seed, sites) as gate:
         words = ("simulate", str(plan), "-s", gate.setting, *chosen, "--json")
         gate.open(3)
         child = await spawn(fx_command(*words, "--directory", "record"), cwd=tmp_path)
-        wanted = "round_finished" if chosen else "experiment_started"
+        wanted = "round_finished" if "fedprox" in str(chosen) else "experiment_started"
         while json.loads(await child.line()).get("kind") != wanted:
             pass
         child.kill()
@@ -115,11 +122,18 @@ async def test_devices_that_no_device_could_be_are_refused_with_their_place_and_
 
 
 @pytest.mark.long
-async def test_the_picture_of_the_page_is_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "first"),
+    [
+        ("draw_virtual_time.py", ["120", "600", "1800"]),
+        ("draw_asynchronous.py", ["rounds", "rounds", "buffered,"]),
+    ],
+)
+async def test_the_picture_of_the_page_is_drawn(tmp_path: Path, script: str, first: list[str]) -> None:
     pytest.importorskip("matplotlib")
-    script = Path(__file__).parents[2] / "docs" / "draw_virtual_time.py"
-    child = await spawn([sys.executable, str(script), "small.svg", "0.1"], cwd=tmp_path)
+    path = Path(__file__).parents[2] / "docs" / script
+    child = await spawn([sys.executable, str(path), "small.svg", "0.1"], cwd=tmp_path)
     told = [line.split() for line in [await child.line() for _ in range(3)]]
     assert await child.wait() == 0
-    assert [line[0] for line in told] == ["120", "600", "1800"]
+    assert [line[0] for line in told] == first
     assert "devices that have contributed" in (tmp_path / "small.svg").read_text()
