@@ -16,7 +16,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine test-gpu chaos chaos-sample failpoints determinism misbehaviour combinations aggregation-examples bench bench-quick robustness docs image-check golden protos clean
+.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine test-gpu chaos chaos-sample failpoints determinism misbehaviour combinations aggregation-examples bench bench-quick robustness learning docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -97,13 +97,19 @@ bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks a
 	$(BIN)/python benchmarks/suite.py --out docs/benchmarks/results.jsonl
 	$(BIN)/python benchmarks/report.py
 
-bench-quick: $(TOOLS) ## Try every benchmark with small sizes (4 minutes); figures and plots go to a temporary folder
+bench-quick: $(TOOLS) ## Try every benchmark with small sizes (5 minutes); figures and plots go to a temporary folder
 	@place=$$(mktemp -d); \
 	$(BIN)/python benchmarks/suite.py --quick --out $$place/results.jsonl && \
-	$(BIN)/python benchmarks/report.py --directory $$place && echo "see $$place"
+	$(BIN)/python benchmarks/report.py --directory $$place && \
+	cp docs/learning.md $$place && \
+	$(BIN)/python benchmarks/learning.py --sample --directory $$place/runs --figures $$place/learning.jsonl --write $$place/learning.md && \
+	echo "see $$place"
 
 robustness: $(INSTALLED) ## Try attacks against rules and validators (3 minutes) and write docs/robustness.md anew
 	$(BIN)/python benchmarks/robustness.py --write docs/robustness.md
+
+learning: $(TOOLS) ## Run every algorithm on three federations (15 minutes; goes on where it was interrupted) and write docs/learning.md anew
+	$(BIN)/python benchmarks/learning.py --write docs/learning.md
 
 docs: $(TOOLS) ## Build the documentation site; a warning is an error
 	$(BIN)/sphinx-build -q -W --keep-going -c docs/site -b html . build/docs

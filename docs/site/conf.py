@@ -31,6 +31,7 @@ CONTENTS = {
             "docs/selection",
             "docs/work",
             "docs/aggregation",
+            "docs/learning",
             "docs/robustness",
             "docs/compression",
             "docs/testing",

@@ -108,7 +108,18 @@ def _lend_streams(log: Path) -> Callable[[int], None]:
     os.dup2(nothing, 0)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    return lambda number: _tell(told, ROUND, number)
+    return lambda number: _tell_or_end(told, number)
+
+
+class _StudyEndedError(BaseException):
+    """Nobody listens any more. No `Exception`: the run has not failed, it ends as by a kill and goes on later."""
+
+
+def _tell_or_end(stream: int, number: int) -> None:
+    try:
+        _tell(stream, ROUND, number)
+    except BrokenPipeError as error:
+        raise _StudyEndedError("the study has ended; this run goes on when it is run again") from error
 
 
 def _tell(stream: int, what: str, number: int) -> None:

@@ -1,5 +1,7 @@
 """Handwritten digits: a small network."""
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 
@@ -16,6 +18,8 @@ class DigitsRunner(TorchRunner):
         hidden: Units of the hidden layer.
         lr: Learning rate.
         momentum: Share of the last step that is kept.
+        batch_norm: Whether the hidden layer is normalised over each batch. A batch of one sample cannot be, so that
+            the data loader needs ``drop_last: true``. ``aggregation.rules`` names the layer's tensors ``norm.*``.
     """
 
     stateless = True  # nothing but the model is kept between assignments: simulated sites may share a runner
@@ -28,15 +32,21 @@ class DigitsRunner(TorchRunner):
         hidden: int = 64,
         lr: float = 0.1,
         momentum: float = 0.9,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(loader, context)
         self._hidden = hidden
         self._lr = lr
         self._momentum = momentum
+        self._batch_norm = batch_norm
 
     def build_model(self) -> nn.Module:
         """8 x 8 pixels in, one score for each digit out."""
-        return nn.Sequential(nn.Flatten(), nn.Linear(64, self._hidden), nn.ReLU(), nn.Linear(self._hidden, 10))
+        hidden, scores = nn.Linear(64, self._hidden), nn.Linear(self._hidden, 10)
+        if not self._batch_norm:
+            return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), scores)
+        layers = {"flat": nn.Flatten(), "hidden": hidden, "norm": nn.BatchNorm1d(self._hidden)}
+        return nn.Sequential(OrderedDict({**layers, "relu": nn.ReLU(), "scores": scores}))
 
     def build_optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Gradient descent with momentum."""
