@@ -11,9 +11,9 @@ import numpy as np
 from learning_cases import CASES, METHODS, PLANS, RESULT_SEEDS, Case, Method, Stage
 from learning_figures import Curve, chosen
 from learning_plots import curves_figure, final_figure
-from openfl_like.cli.output.pictures import STYLE
 from scipy import stats
 
+from openfl_like.drawing.style import STYLE
 from openfl_like.studies.statistics import LEVEL, half_width, holm
 
 BEGIN, END = "<!-- figures: written by benchmarks/learning.py -->", "<!-- end of figures -->"

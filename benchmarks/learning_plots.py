@@ -8,8 +8,8 @@ from learning_figures import Curve
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from openfl_like.cli.output.pictures import HUES
 
+from openfl_like.drawing.style import HUES
 from openfl_like.studies.statistics import half_width
 
 FAMILIES = {

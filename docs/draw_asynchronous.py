@@ -18,7 +18,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from openfl_like.cli.output.pictures import HUES, STYLE
+from openfl_like.drawing.style import HUES, STYLE
 
 HOURS = 6.0
 PLAN = "digits_devices"
