@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from played import PlayedExperiment
 
 from openfl_like.errors import ConflictError, PlanError
 from openfl_like.federation.announcements import (
@@ -17,7 +18,6 @@ from openfl_like.federation.announcements import (
     UpdateLost,
     UpdateReceived,
     UpdateRefused,
-    Wanted,
 )
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
@@ -25,7 +25,6 @@ from openfl_like.federation.events import (
     Announce,
     CollaboratorJoined,
     CollaboratorLeft,
-    Command,
     Event,
     ExperimentStarted,
     FinishExperiment,
@@ -65,38 +64,18 @@ def plan_with(tasks: dict[str, object] | None = None, **parts: object) -> Plan:
     return Plan.model_validate(basis | parts)
 
 
-class Federation:
+class Federation(PlayedExperiment):
     """An experiment whose sites answer at once, except those that are told to be silent."""
 
     def __init__(self, plan: Plan, sites: str, initial_model: str = "given", silent: str = "") -> None:
-        self.experiment = Experiment("exp-1", plan, tuple(sites), initial_model)
+        super().__init__(Experiment("exp-1", plan, tuple(sites), initial_model))
         self.silent = silent
         self.sent: list[Assignment] = []
-        self.commands: list[Command] = []
         self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in sites))
 
-    def feed(self, *events: Event) -> None:
-        queue = list(events)
-        while queue:
-            commands = self.experiment.handle(queue.pop(0), 0.0)
-            self.commands += commands
-            for command in commands:
-                queue += self.answer(command)
-
-    def answer(self, command: Command) -> Sequence[Event]:
-        match command:
-            case SendAssignment(job):
-                self.sent.append(job)
-                return [] if job.collaborator in self.silent else [UpdateCommitted(update_for(job))]
-            case ValidateUpdates(number):
-                return [UpdatesValidated(number)]
-            case Aggregate(number):
-                return [ModelAggregated(number, f"model-{number}")]
-        return []
-
-    def told(self, kind: type[Wanted]) -> list[Wanted]:
-        announcements = [item.announcement for item in self.commands if isinstance(item, Announce)]
-        return [item for item in announcements if isinstance(item, kind)]
+    def perform(self, job: Assignment) -> Sequence[Event]:
+        self.sent.append(job)
+        return [] if job.collaborator in self.silent else [UpdateCommitted(update_for(job))]
 
 
 def update_for(job: Assignment, **change: object) -> Update:

@@ -3,21 +3,15 @@
 from collections.abc import Sequence
 
 import pytest
+from played import PlayedExperiment
 
 from openfl_like.federation.announcements import CollaboratorAdmitted, RoundFinished
 from openfl_like.federation.events import (
-    Aggregate,
-    Announce,
     CollaboratorJoined,
     CollaboratorLeft,
-    Command,
     Event,
     ExperimentStarted,
-    ModelAggregated,
-    SendAssignment,
     UpdateCommitted,
-    UpdatesValidated,
-    ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.status import Status
@@ -39,34 +33,18 @@ def plan_with(late_join: str = "current_round", **parts: object) -> Plan:
     return Plan.model_validate({**basis, **parts})
 
 
-class Federation:
+class Federation(PlayedExperiment):
     """An experiment whose sites answer when they are told to."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.experiment = Experiment("exp-1", plan, (), "given")
+        super().__init__(Experiment("exp-1", plan, (), "given"))
         self.open: dict[tuple[int, Phase, str], Assignment] = {}
-        self.commands: list[Command] = []
         self.feed(ExperimentStarted(), CollaboratorJoined("a"), CollaboratorJoined("b"))
 
-    def feed(self, *events: Event) -> None:
-        queue = list(events)
-        while queue:
-            commands = self.experiment.handle(queue.pop(0), 0.0)
-            self.commands += commands
-            for command in commands:
-                queue += self.answer(command)
-
-    def answer(self, command: Command) -> Sequence[Event]:
-        match command:
-            case SendAssignment(job) if job.phase is Phase.EVALUATE:
-                return [UpdateCommitted(Update(job.round, job.phase, job.collaborator, "", 4))]
-            case SendAssignment(job):
-                self.open[job.round, job.phase, job.collaborator] = job
-            case ValidateUpdates(number):
-                return [UpdatesValidated(number)]
-            case Aggregate(number):
-                return [ModelAggregated(number, f"model-{number}")]
+    def perform(self, job: Assignment) -> Sequence[Event]:
+        if job.phase is Phase.EVALUATE:
+            return [UpdateCommitted(Update(job.round, job.phase, job.collaborator, "", 4))]
+        self.open[job.round, job.phase, job.collaborator] = job
         return []
 
     def train(self, *names: str, number: int = 1) -> None:
@@ -78,8 +56,7 @@ class Federation:
         return sorted(name for at, phase, name in self.open if (at, phase) == (number, Phase.TRAIN))
 
     def finished(self) -> list[RoundFinished]:
-        told = [item.announcement for item in self.commands if isinstance(item, Announce)]
-        return [item for item in told if isinstance(item, RoundFinished)]
+        return self.told(RoundFinished)
 
 
 def test_a_site_that_comes_while_others_train_trains_as_well() -> None:
@@ -153,5 +130,4 @@ def test_how_much_it_trains_is_said_as_for_the_others() -> None:
 def test_its_admission_is_told_once() -> None:
     federation = Federation(plan_with())
     federation.feed(CollaboratorJoined("c"), CollaboratorJoined("c"))
-    told = [item.announcement for item in federation.commands if isinstance(item, Announce)]
-    assert [item.collaborator for item in told if isinstance(item, CollaboratorAdmitted)] == ["a", "b", "c"]
+    assert [told.collaborator for told in federation.told(CollaboratorAdmitted)] == ["a", "b", "c"]

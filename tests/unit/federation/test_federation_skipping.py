@@ -1,9 +1,12 @@
 """Rounds that are skipped, since too few updates can come."""
 
+from collections.abc import Sequence
+
+from played import PlayedExperiment
+
 from openfl_like.federation.announcements import Announced, RoundFinished, RoundSkipped
 from openfl_like.federation.events import (
     Aggregate,
-    Announce,
     CollaboratorJoined,
     CollaboratorLeft,
     Command,
@@ -12,12 +15,9 @@ from openfl_like.federation.events import (
     ModelAggregated,
     ModelVersion,
     PublishVersion,
-    SendAssignment,
     TaskFailed,
     TimerFired,
     UpdateCommitted,
-    UpdatesValidated,
-    ValidateUpdates,
     WithdrawAssignment,
 )
 from openfl_like.federation.experiment import Experiment
@@ -25,7 +25,7 @@ from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import round_records
 from openfl_like.federation.lifecycle import MOST_SKIPPED
 from openfl_like.federation.status import Status
-from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 
@@ -45,50 +45,34 @@ def plan_with(rounds: int = 3, policy: str = "skip") -> Plan:
     )
 
 
-class Federation:
+class Federation(PlayedExperiment):
     """Three sites that answer at once, except those that fail, or are silent, in a round."""
 
     def __init__(self, plan: Plan, fails: dict[int, str] | None = None, silent: dict[int, str] | None = None) -> None:
-        self.experiment = Experiment("exp-1", plan, ("a", "b", "c"), "given")
+        super().__init__(Experiment("exp-1", plan, ("a", "b", "c"), "given"))
         self.fails, self.silent = fails or {}, silent or {}
-        self.commands: list[Command] = []
 
     def start(self) -> None:
         self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in "abc"))
 
-    def feed(self, *events: Event) -> None:
-        queue = list(events)
-        while queue:
-            commands = self.experiment.handle(queue.pop(0), 0.0)
-            self.commands += commands
-            for command in commands:
-                queue += self.answer(command)
+    def answer(self, command: Command) -> Sequence[Event]:
+        if isinstance(command, Aggregate):
+            return [ModelAggregated(command.round, f"model-{command.round}", f"state-{command.round}")]
+        return super().answer(command)
 
-    def answer(self, command: Command) -> list[Event]:
-        match command:
-            case SendAssignment(job) if job.phase is Phase.EVALUATE:
-                return [
-                    UpdateCommitted(
-                        Update(job.round, job.phase, job.collaborator, "", 4, {"validate": {"loss": 1.0 / job.round}})
-                    )
-                ]
-            case SendAssignment(job) if job.collaborator in self.fails.get(job.round, ""):
-                return [TaskFailed(job.round, job.phase, job.collaborator, BROKEN)]
-            case SendAssignment(job) if job.collaborator not in self.silent.get(job.round, ""):
-                return [
-                    UpdateCommitted(Update(job.round, job.phase, job.collaborator, f"{job.collaborator}{job.round}", 4))
-                ]
-            case ValidateUpdates(number):
-                return [UpdatesValidated(number)]
-            case Aggregate(number):
-                return [ModelAggregated(number, f"model-{number}", f"state-{number}")]
-        return []
-
-    def told(self) -> list[object]:
-        return [item.announcement for item in self.commands if isinstance(item, Announce)]
+    def perform(self, job: Assignment) -> Sequence[Event]:
+        name = job.collaborator
+        if job.phase is Phase.EVALUATE:
+            metrics = {"validate": {"loss": 1.0 / job.round}}
+            return [UpdateCommitted(Update(job.round, job.phase, name, "", 4, metrics))]
+        if name in self.fails.get(job.round, ""):
+            return [TaskFailed(job.round, job.phase, name, BROKEN)]
+        if name in self.silent.get(job.round, ""):
+            return []
+        return [UpdateCommitted(Update(job.round, job.phase, name, f"{name}{job.round}", 4))]
 
     def skipped(self) -> list[RoundSkipped]:
-        return [item for item in self.told() if isinstance(item, RoundSkipped)]
+        return self.told(RoundSkipped)
 
 
 def test_a_round_that_cannot_be_made_is_skipped_and_the_next_goes_on_from_the_model_before() -> None:
@@ -120,9 +104,9 @@ def test_those_who_still_train_are_called_back() -> None:
 def test_what_came_for_a_skipped_round_counts_nowhere() -> None:
     federation = Federation(plan_with(), fails={2: "ab"})
     federation.start()
-    finished = {item.round: item for item in federation.told() if isinstance(item, RoundFinished)}
+    finished = {item.round: item for item in federation.told(RoundFinished)}
     assert (finished[2].contributors, sorted(finished[2].absent)) == ((), ["a", "b"])
-    events = [Announced(place, 0.0, item) for place, item in enumerate(federation.told(), 1)]  # type: ignore[arg-type]  # all are
+    events = [Announced(place, 0.0, item) for place, item in enumerate(federation.announced(), 1)]  # type: ignore[arg-type]  # all are
     records = {record.round: record for record in round_records(events)}
     assert records[2].contributors == {}
     assert records[2].digest == "model-1"

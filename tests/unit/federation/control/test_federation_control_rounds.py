@@ -3,23 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
+from played import PlayedExperiment
 from pydantic import JsonValue
 
 from openfl_like.federation.announcements import ExperimentEnded, RoundFinished, RoundStarted
 from openfl_like.federation.control.decision import Control, ControlView, Decision, SetArgument, SkipSite, WeighSite
 from openfl_like.federation.events import (
     Aggregate,
-    Announce,
     CollaboratorJoined,
-    Command,
     Event,
     ExperimentStarted,
-    ModelAggregated,
     ResumeRequested,
-    SendAssignment,
     UpdateCommitted,
-    UpdatesValidated,
-    ValidateUpdates,
 )
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import FailureKind
@@ -43,41 +38,24 @@ def plan_with(*controllers: Mapping[str, object], rounds: int = 3, **parts: obje
     return Plan.model_validate({**basis, **parts})
 
 
-class Federation:
+class Federation(PlayedExperiment):
     """An experiment of three sites that answer at once; their losses rise with their names."""
 
     def __init__(self, plan: Plan, silent: str = "") -> None:
-        self.plan, self.silent = plan, silent
-        self.experiment = Experiment("exp-1", plan, ("a", "b", "c"), "given")
+        super().__init__(Experiment("exp-1", plan, ("a", "b", "c"), "given"))
+        self.silent = silent
         self.sent: list[Assignment] = []
-        self.commands: list[Command] = []
 
     def start(self) -> None:
         self.feed(ExperimentStarted(), *(CollaboratorJoined(name) for name in "abc"))
 
-    def feed(self, *events: Event) -> None:
-        queue = list(events)
-        while queue:
-            commands = self.experiment.handle(queue.pop(0), 0.0)
-            self.commands += commands
-            for command in commands:
-                queue += self.answer(command)
+    def perform(self, job: Assignment) -> Sequence[Event]:
+        self.sent.append(job)
+        silent = job.collaborator in self.silent and job.phase is Phase.TRAIN
+        return [] if silent else [UpdateCommitted(_update(job))]
 
-    def answer(self, command: Command) -> Sequence[Event]:
-        match command:
-            case SendAssignment(job):
-                self.sent.append(job)
-                silent = job.collaborator in self.silent and job.phase is Phase.TRAIN
-                return [] if silent else [UpdateCommitted(_update(job))]
-            case ValidateUpdates(number):
-                return [UpdatesValidated(number)]
-            case Aggregate(number):
-                return [ModelAggregated(number, f"model-{number}")]
-        return []
-
-    def told(self) -> list[RoundControlled]:
-        found = [item.announcement for item in self.commands if isinstance(item, Announce)]
-        return [item for item in found if isinstance(item, RoundControlled)]
+    def controlled(self) -> list[RoundControlled]:
+        return self.told(RoundControlled)
 
     def combined(self) -> list[Aggregate]:
         return [item for item in self.commands if isinstance(item, Aggregate)]
@@ -103,7 +81,7 @@ def test_a_schedule_changes_what_tasks_are_called_with_and_is_told() -> None:
         {"epochs": 2, "learning_rate": 0.5},
         {"epochs": 2, "learning_rate": 0.5},
     ]
-    assert federation.told() == [
+    assert federation.controlled() == [
         RoundControlled(number, {}, {}, {"train": {"learning_rate": 0.5}}) for number in (2, 3)
     ]
 
@@ -125,7 +103,7 @@ def test_a_diverged_model_ends_the_experiment_as_finished() -> None:
     assert federation.experiment.status is Status.FINISHED
     assert federation.experiment.reason == "loss was above 1.5 times its best, 1, for 2 rounds"
     assert [version.round for version in federation.experiment.versions] == [0, 1, 2, 3]
-    assert federation.told()[-1].ended == federation.experiment.reason
+    assert federation.controlled()[-1].ended == federation.experiment.reason
 
 
 def test_a_site_that_is_skipped_is_not_asked_to_train_and_evaluates_all_the_same() -> None:
@@ -134,7 +112,7 @@ def test_a_site_that_is_skipped_is_not_asked_to_train_and_evaluates_all_the_same
     federation.start()
     assert [*federation.trainings(1)] == ["a", "c"]
     assert {job.collaborator for job in federation.sent if job.phase is Phase.EVALUATE} == {"a", "b", "c"}
-    assert federation.told()[0].skipped == {"b": "tired"}
+    assert federation.controlled()[0].skipped == {"b": "tired"}
     assert federation.experiment.status is Status.FINISHED
 
 
@@ -211,7 +189,7 @@ def test_a_controller_that_raises_ends_the_experiment_with_its_name() -> None:
     federation = Federation(plan_with({"template": "fair_weights"}))
     federation.experiment._context.controllers = (Broken(),)
     federation.start()
-    (ended,) = [each for each in _announced(federation) if isinstance(each, ExperimentEnded)]
+    (ended,) = federation.told(ExperimentEnded)
     assert federation.experiment.reason.endswith(
         "'fair_weights' failed: LookupError: nothing about round 1 (mend it, or leave it out)"
     )
@@ -219,13 +197,9 @@ def test_a_controller_that_raises_ends_the_experiment_with_its_name() -> None:
     assert ended.failure.kind is FailureKind.CONTROL
 
 
-def _announced(federation: Federation) -> list[object]:
-    return [item.announcement for item in federation.commands if isinstance(item, Announce)]
-
-
 def test_a_plan_without_controllers_tells_nothing_of_them() -> None:
     federation = Federation(plan_with())
     federation.start()
-    assert federation.told() == []
+    assert federation.controlled() == []
     assert "controls" not in federation.experiment.snapshot()
-    assert {type(each) for each in _announced(federation)} >= {RoundStarted, RoundFinished}
+    assert {type(each) for each in federation.announced()} >= {RoundStarted, RoundFinished}
