@@ -86,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", action="store_true", help="two rounds, one setting and two seeds, to see it work")
     parser.add_argument("--page-only", action="store_true", help="run nothing: write the page from the figures")
     given = parser.parse_args(arguments)
+    if given.sample and given.figures == FIGURES:
+        parser.error("a sample would overwrite the figures of the page: give it --directory and --figures of its own")
     if not given.page_only:
         given.directory.mkdir(parents=True, exist_ok=True)
         bench = Bench(given.directory, given.workers, SAMPLE if given.sample else WHOLE)
