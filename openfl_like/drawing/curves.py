@@ -11,6 +11,8 @@ from openfl_like.drawing.style import HUES
 from openfl_like.federation.history.metrics import MetricRecord
 
 MOST_METRICS = 6
+MOST_DRAWN = 1e30
+"""Values beyond it, which a site may tell, have no place on an axis."""
 MOST_SITES = 10
 """So many sites are told apart in a figure; the curves of more are grey."""
 WIDTH = 7.2
@@ -27,7 +29,11 @@ def metric_names(records: Iterable[MetricRecord]) -> list[str]:
 
 def points_of(records: Iterable[MetricRecord], name: str, site: str = "") -> tuple[list[int], list[float]]:
     """Return the rounds in which a metric was measured, and its values."""
-    found = [(one.round, one.value) for one in records if one.metric == name and one.site == site]
+    found = [
+        (one.round, one.value)
+        for one in records
+        if one.metric == name and one.site == site and abs(one.value) <= MOST_DRAWN
+    ]
     return [number for number, _ in found], [value for _, value in found]
 
 
@@ -40,7 +46,7 @@ def panels_of(names: Sequence[str], legend: int) -> tuple[Figure, dict[str, Axes
     grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
     panels = dict(zip(names, grid, strict=False))
     for name, axes in panels.items():
-        axes.set_title(name, loc="left", fontsize=9)
+        axes.set_title(name, loc="left", fontsize=9, parse_math=False)
         axes.grid()
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
         axes.tick_params(labelbottom=True)
@@ -55,7 +61,10 @@ def place_legend(figure: Figure, axes: Axes) -> None:
     """Put what an axes' lines are called above a figure."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
-        figure.legend(handles, names, loc="outside upper center", ncols=max(1, min(4, 90 // max(map(len, names)))))
+        columns = max(1, min(4, 90 // max(map(len, names))))
+        legend = figure.legend(handles, names, loc="outside upper center", ncols=columns)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def metric_curves(metrics: Sequence[MetricRecord], reported: Sequence[MetricRecord]) -> DrawnFigure | None:

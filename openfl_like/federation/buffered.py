@@ -25,7 +25,7 @@ from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.seeds import assignment_seed, derive_seed
 from openfl_like.federation.task import Assignment, BufferTaken, Phase, TaskCall, Update
 from openfl_like.plan.limits import silence_limit_s, task_limit_s
-from openfl_like.plan.schema import Plan
+from openfl_like.plan.schema import REJOIN_S, Plan
 
 
 def bases_of(plan: Plan, versions: Sequence[ModelVersion], number: int, updates: Sequence[Update]) -> dict[str, str]:
@@ -134,7 +134,7 @@ def _ask(context: ExperimentContext, state: RoundState, names: Sequence[str], nu
         buffer.training[name] = OngoingTraining(assignment, context.now)
         if context.remembers:
             history = context.state.histories
-            history[name] = history.get(name, UNKNOWN).asked_again()
+            history[name] = history.get(name, UNKNOWN).asked_beside()
         send(context, name)
 
 
@@ -168,6 +168,8 @@ def lose(context: ExperimentContext, name: str, failure: Failure, *, withdraw: b
     number = training.assignment.round
     buffer.resting[name] = max(number, buffer.round)
     buffer.failed[name] = failure
+    if context.remembers:
+        context.state.histories[name] = context.state.histories.get(name, UNKNOWN).missed_again()
     if withdraw:
         context.emit(WithdrawAssignment(number, Phase.TRAIN, name, str(failure)))
     placed = replace(failure, round=number, phase=Phase.TRAIN, site=name)
@@ -188,7 +190,8 @@ def end_silence(context: ExperimentContext, heard: float) -> None:
         heard: When the present process began to drive it, or an answer came last.
     """
     for name, each in [*context.state.buffer.training.items()] if context.state.buffer is not None else ():
-        limit_s = silence_limit_s(each.assignment.deadline_s or 0.0)
+        own_s = each.assignment.deadline_s or 0.0
+        limit_s = silence_limit_s(own_s) if context.plan.deadline.train_s is None else own_s + REJOIN_S
         if context.now - max(each.asked, heard) >= limit_s:
             text = f"sent no update within {limit_s:g} s (deadline.train_s sets another limit)"
             lose(context, name, Failure(FailureKind.DEADLINE, text), withdraw=True)

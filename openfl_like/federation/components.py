@@ -59,7 +59,7 @@ def build_work(plan: Plan) -> WorkPolicy:
     """Build the plan's policy for how much sites train, and ask it once: a package may bring one."""
     policy = cast("WorkPolicy", build_component("work", plan.work, "work"))
     try:
-        dict(policy.assign(WorkView(("site-1",), 0, 0, 1, 1)))
+        dict(policy.assign(WorkView(("site-1",), 0, 0, 1, plan.aggregator.settings.rounds)))
     except Exception as error:  # (whatever the code of a package raises)
         text = f"the policy '{plan.work.template}' cannot be asked for work: {type(error).__name__}: {error}"
         raise PlanError(text, place="work.template", cure="bring it to the Protocol WorkPolicy") from error

@@ -76,6 +76,7 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
     """End the experiment if so many updates are too few for a round, or skip the round if the plan says so."""
     if coming >= current.quorum:
         return
+    state = context.state
     gone = current.step is Step.GATHER and not current.waiting and not chose_too_few(current)
     same = takewhile(lambda version: version.digest == current.base, reversed(context.state.versions))
     skips = context.plan.participation.policy == "skip" and current.phase is Phase.TRAIN
@@ -83,6 +84,8 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
         fail(context, current.shortfall(coming))
     else:
         for name in current.pending:
+            if context.remembers and name in state.histories:
+                state.histories[name] = state.histories[name].called_off()
             context.emit(WithdrawAssignment(current.number, current.phase, name, "the round is skipped"))
         context.announce(RoundSkipped(current.number, current.base, current.quorum, coming))
         current.updates = {}
@@ -129,7 +132,7 @@ def publish(context: ExperimentContext, current: RoundState, *, skipped: bool = 
         )
     )
     context.roster.settle({*current.selected, *current.assigned})
-    for metric, keys in metrics_missing(context.plan, state.versions).items():
+    for metric, keys in {} if skipped else metrics_missing(context.plan, state.versions).items():
         context.announce(MetricMissing(version.round, metric, keys, tuple(version.metrics)))
     _go_on(context)
 
@@ -148,6 +151,9 @@ def reopen(state: ExperimentState) -> None:
 
     Its sites were dismissed: all of them are asked anew, also those that were lost, and the open round begins anew.
     """
+    for name in state.round.pending if state.round is not None and state.round.phase is Phase.TRAIN else ():
+        if name in state.histories:
+            state.histories[name] = state.histories[name].called_off()
     state.status, state.reason = Status.STARTING, ""
     state.roster, state.round, state.buffer = Membership(), None, None
 
@@ -204,7 +210,10 @@ def _go_on(context: ExperimentContext) -> None:
     """End the experiment if it has made what it was to make; begin the next round otherwise."""
     versions = context.state.versions
     reason = stop_reason(context.plan, versions, context.state.seconds)
-    if reason:
+    skipped = context.plan.participation.policy == "skip" and _learnt_nothing(context)
+    if reason and skipped and versions[-1].round:
+        fail(context, f"{reason}, and in none of them came as many updates as participation wants")
+    elif reason:
         finish(context, Status.FINISHED, reason)
     else:
         _begin_controlled(context, versions[-1].round + 1)

@@ -144,6 +144,8 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
 
 def resume(context: ExperimentContext, state: RoundState, returning: list[Member]) -> None:
     """Start the timers of the open phase again after a restart, and one for everybody who has to connect again."""
+    if context.plan.simulation.devices is None:  # virtual time stands still while nobody drives it
+        state.started = context.now - max(0.0, max(state.opened, state.heard) - state.started)
     state.opened = state.heard = context.now
     for site in returning:
         context.emit(StartTimer(site.rejoin_timer, context.return_limit_s))
@@ -299,7 +301,7 @@ def _drop(context: ExperimentContext, state: RoundState, answer: Update | TaskFa
 def _begin_buffered(context: ExperimentContext, state: RoundState) -> None:
     """Begin with a version that is made of the first updates that come; who trains goes on."""
     settings = context.plan.mode.settings
-    state.eligible = len(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
+    state.eligible = len(state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN))))
     state.wanted = max(1, min(settings.buffer, state.eligible)) if settings is not None else 1
     state.quorum = _quorum(context.plan.participation, state.wanted)
     buffered.begin(context, state)
@@ -354,8 +356,8 @@ def _give_up(context: ExperimentContext, state: RoundState, when: str) -> None:
 
 
 def watch_silence(context: ExperimentContext) -> None:
-    """Look after a while whether an answer has come, if the plan has no limit of its own for a phase."""
-    if context.plan.deadline.round_s is None:
+    """Look after a while whether an answer has come, if the plan has no limit of its own for what is awaited."""
+    if context.plan.deadline.round_s is None or context.plan.mode.settings is not None:
         context.emit(StartTimer(SILENCE_TIMER, LOOK_S))
 
 

@@ -151,11 +151,17 @@ class KerasRunner(FormerNames, ABC):
 
         Args:
             epochs: How many.
-            learning_rate: That of the optimizer from now on; None: it stays as it is.
+            learning_rate: That of the optimizer in this task; None: its own.
         """
-        if learning_rate is not None:
-            self._built.optimizer.learning_rate = learning_rate
-        return self.training.train(self.loader, self._built.network, epochs)
+        network, optimizer = self._built.network, self._built.optimizer
+        if learning_rate is None:
+            return self.training.train(self.loader, network, epochs)
+        own = float(optimizer.learning_rate)
+        optimizer.learning_rate = learning_rate
+        try:
+            return self.training.train(self.loader, network, epochs)
+        finally:
+            optimizer.learning_rate = own
 
     def validate(self) -> TaskResult:
         """Measure the model on the held-out samples."""

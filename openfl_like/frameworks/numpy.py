@@ -206,12 +206,14 @@ class NumpyRunner(FormerNames, ABC):
 
         Args:
             epochs: How many.
-            learning_rate: That of the optimizer from now on; None: it stays as it is.
+            learning_rate: That of the optimizer in this task; None: its own.
         """
-        if learning_rate is not None:
-            self.lr = learning_rate
-        model = NumpyModel(self._look, self._step, lambda: self._model)
-        return self.training.train(self.loader, model, epochs)
+        model, own = NumpyModel(self._look, self._step, lambda: self._model), self.lr
+        self.lr = own if learning_rate is None else learning_rate
+        try:
+            return self.training.train(self.loader, model, epochs)
+        finally:
+            self.lr = own
 
     def validate(self) -> TaskResult:
         """Measure the model on the held-out samples."""

@@ -217,13 +217,19 @@ class TorchRunner(FormerNames, ABC):
 
         Args:
             epochs: How many.
-            learning_rate: That of the optimizer from now on; None: it stays as it is.
+            learning_rate: That of the optimizer in this task; None: its own.
         """
-        if learning_rate is not None:
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate
         self._set_mode(training=True)
-        return self.training.train(self.loader, self._steps(), epochs)
+        if learning_rate is None:
+            return self.training.train(self.loader, self._steps(), epochs)
+        own = [(group, group["lr"]) for group in self.optimizer.param_groups]
+        try:
+            for group, _ in own:
+                group["lr"] = learning_rate
+            return self.training.train(self.loader, self._steps(), epochs)
+        finally:
+            for group, rate in own:
+                group["lr"] = rate
 
     def validate(self) -> TaskResult:
         """Measure the model on the held-out samples."""

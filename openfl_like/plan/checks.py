@@ -13,6 +13,7 @@ from openfl_like.errors import FederationError, PlanError
 from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_mean, explain, nearest, refuse
 from openfl_like.plan.mode_checks import mode_mistakes
 from openfl_like.plan.names import rule_against
+from openfl_like.plan.participation_checks import participation_mistakes
 from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TASKS_ALONE, TRAINS, Plan, StopRule, Task
 from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
@@ -42,10 +43,7 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
         _tasks,
         _best,
         _groups,
-        _admission,
-        _named_sites,
-        _participation,
-        _times,
+        participation_mistakes,
         _deltas,
         _stop_rules,
         _made_sites,
@@ -107,10 +105,15 @@ def _algorithm(component: Component) -> Iterator[Mistake]:
 
 def _controllers(plan: Plan) -> Iterator[Mistake]:
     for place, component in enumerate(plan.controllers):
-        task = component.settings.get("task", "train")
-        if component.template == "schedule" and isinstance(task, str) and task not in plan.tasks:
-            path: KeyPath = ("controllers", place, "settings", "task")
-            yield Mistake(path, f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
+        settings, path = component.settings, ("controllers", place, "settings")
+        task = settings.get("task", "train")
+        if component.template != "schedule":
+            continue
+        if isinstance(task, str) and task not in plan.tasks:
+            yield Mistake((*path, "task"), f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
+        if settings.get("shape") and settings.get("over") is None and plan.aggregator.settings.rounds is None:
+            problem = "it is not said how many rounds the way takes, and the plan has no limit of them"
+            yield Mistake((*path, "over"), problem, "write a number of rounds")
 
 
 def _server_half(plan: Plan) -> Iterator[Mistake]:
@@ -357,75 +360,6 @@ def _groups(plan: Plan) -> Iterator[Mistake]:
             if task not in plan.tasks:
                 path = ("assigner", "settings", "groups", index, "tasks", position)
                 yield Mistake(path, f"there is no task '{task}'", did_you_mean(task, tuple(plan.tasks)))
-
-
-def _admission(plan: Plan) -> Iterator[Mistake]:
-    if plan.admission.late_join == "current_round" and plan.assigner.template == "random":
-        problem = "the groups of a round are drawn among those who are there when it begins"
-        yield Mistake(("admission", "late_join"), problem, "write next_round, or assigner.template: static")
-    asked, least = plan.admission.collaborators, plan.admission.min_collaborators
-    seen: set[str] = set()
-    for index, name in enumerate(asked):
-        if name in seen:
-            yield Mistake(("admission", "collaborators", index), f"'{name}' is there twice")
-        seen.add(name)
-    if asked and least is not None and least > len(asked):
-        problem = f"{least} must be there, but only {len(asked)} {'is' if len(asked) == 1 else 'are'} asked"
-        yield Mistake(("admission", "min_collaborators"), problem)
-    if least is not None and least < len(asked) and plan.participation.policy == "exact":
-        problem = f"{least} of {len(asked)} sites may begin, but participation.policy is exact: every round needs all"
-        yield Mistake(
-            ("admission", "min_collaborators"), problem, "leave it out, or write participation.policy: quorum"
-        )
-
-
-def _named_sites(plan: Plan) -> Iterator[Mistake]:
-    """Look whether the sites that a selector or rule goes by are among those that the plan asks, if it names them."""
-    asked = plan.admission.collaborators
-    named: list[tuple[KeyPath, object]] = [
-        (("aggregation", "settings", "trusted"), plan.aggregation.settings.get("trusted"))
-    ]
-    for key, selector in (("selector", plan.selector), ("evaluation_selector", plan.evaluation_selector)):
-        lists = selector.settings.get("rounds")
-        for number, names in enumerate(lists if isinstance(lists, list) else []):
-            path: KeyPath = (key, "settings", "rounds", number)
-            named += [((*path, place), name) for place, name in enumerate(names if isinstance(names, list) else [])]
-    named += [(("sample_limit", "sites", name), name) for name in plan.sample_limit.sites]
-    for path, name in named if asked else ():
-        if isinstance(name, str) and name not in asked:
-            yield Mistake(path, f"the plan asks for no collaborator '{name}'", did_you_mean(name, asked))
-
-
-def _participation(plan: Plan) -> Iterator[Mistake]:
-    found, section = plan.participation, "participation"
-    given = {key: getattr(found, key) for key in ("min_fraction", "min_updates") if getattr(found, key) is not None}
-    if found.policy == "exact":
-        for key in given:
-            cure = "write participation.policy: quorum, or leave this out"
-            yield Mistake((section, key), "the policy is exact, which needs everybody who was selected", cure)
-        return
-    if not given:
-        yield Mistake((section, "policy"), "a quorum of how many?", "give min_fraction or min_updates, or write exact")
-    if found.min_fraction == 1:
-        yield Mistake(
-            (section, "min_fraction"), "a quorum of everybody is not a quorum", "write participation.policy: exact"
-        )
-    start = plan.admission.min_collaborators or len(plan.admission.collaborators)
-    if start and (found.min_updates or 1) > start:
-        problem = f"a round needs {found.min_updates} updates, but may start with {start} collaborators"
-        yield Mistake((section, "min_updates"), problem, "raise admission.min_collaborators, or lower this")
-
-
-def _times(plan: Plan) -> Iterator[Mistake]:
-    limit = plan.deadline.round_s
-    if plan.deadline.grace_s is not None and plan.deadline.train_s is None:
-        cure = "write deadline.train_s, or leave this out"
-        yield Mistake(("deadline", "grace_s"), "there is no deadline.train_s that it could follow", cure)
-    for key, what in (("train_s", "training"), ("rejoin_s", "coming back")):
-        value = getattr(plan.deadline, key)
-        if limit is not None and value is not None and value > limit:
-            problem = f"{what} may take {value:g} s, but the round ends after {limit:g} s (deadline.round_s)"
-            yield Mistake(("deadline", key), problem, f"at most {limit:g}, or leave it out")
 
 
 def _deltas(plan: Plan) -> Iterator[Mistake]:

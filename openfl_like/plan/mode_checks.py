@@ -24,6 +24,9 @@ def mode_mistakes(plan: Plan) -> Iterator[Mistake]:
     if plan.participation.policy == "skip":
         told = "with the mode buffered no round can be skipped: a version waits until its updates are there"
         yield Mistake(("participation", "policy"), told, "write quorum")
+    if plan.work.template == "best_round_time":
+        told = "with the mode buffered sites are asked one by one, so that each would be the fastest of those asked"
+        yield Mistake(("work", "template"), told, "write equal_time, static or uniform")
     yield from _unsound(plan)
 
 

@@ -12,6 +12,8 @@ from openfl_like.errors import UpdateRefusedError
 from openfl_like.federation.task import Update
 from openfl_like.federation.validation.verdict import Consequence, Measure, UpdateVerdict
 
+MOST_METRIC = 1e30
+"""A site may tell any number: squares and sums of more would be none."""
 _OF_DEVIATION = 1.4826
 """The median of absolute deviations times this is the standard deviation, of a normal distribution."""
 _OF_MEAN_DEVIATION = 1.2533
@@ -106,7 +108,7 @@ def _metric(update: Update, wanted: str) -> float | None:
     for task in sorted(update.metrics):
         for name, value in update.metrics[task].items():
             if wanted in {name, f"{task}.{name}"}:
-                return value
+                return max(-MOST_METRIC, min(MOST_METRIC, value))
     return None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from openfl_like.printable import harmless_cell
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -23,8 +23,8 @@ def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Mapping[str, 
     import csv
 
     writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writerow({name: _cell(name) for name in columns})
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    writer.writerow({name: harmless_cell(name) for name in columns})
+    writer.writerows({name: harmless_cell(value) for name, value in row.items()} for row in rows)
 
 
 def utc(seconds: float) -> str:
@@ -32,8 +32,3 @@ def utc(seconds: float) -> str:
     from datetime import UTC, datetime
 
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3] if seconds else ""
-
-
-def _cell(value: object) -> object:
-    """Return a value with ``'`` before a text that a spreadsheet would calculate: it shows it without."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -18,7 +18,7 @@ from openfl_like.processes.child import Child, describe_exit, spawn
 from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
-COMMAND = (sys.executable, "-P", "-m", "openfl_like.events.callbacks.child")
+COMMAND = (sys.executable, "-P", "-B", "-m", "openfl_like.events.callbacks.child")
 TICK_S = 1.0
 
 

@@ -15,6 +15,7 @@ from openfl_like.events.callbacks.base import ResultsFolder
 from openfl_like.events.callbacks.tables import MetricDatabase, ParquetTable
 from openfl_like.federation.announcements import Announced, RoundFinished, UpdateLost, UpdateReceived
 from openfl_like.federation.history.metrics import MetricRecord, metric_records
+from openfl_like.printable import harmless_cell
 
 COLUMNS = tuple(item.name for item in fields(MetricRecord))
 TableFormat = Literal["csv", "jsonl", "sqlite", "parquet"]
@@ -23,7 +24,7 @@ TableFormat = Literal["csv", "jsonl", "sqlite", "parquet"]
 def csv_rows(rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as comma-separated values."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([[harmless_cell(cell) for cell in row] for row in rows])
     return text.getvalue().encode()
 
 

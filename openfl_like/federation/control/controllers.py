@@ -1,6 +1,7 @@
 """The controllers that come with the platform."""
 
 import math
+import sys
 from statistics import fmean
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
@@ -89,7 +90,7 @@ class Schedule:
 
     def _between(self, view: ControlView) -> float:
         first, last, over = self.first or 0.0, self.last or 0.0, self.over or view.rounds or 1
-        part = min(1.0, (view.round - 1) / (over - 1)) if over > 1 else 1.0
+        part = min(1.0, (view.round - 1) / (over - 1)) if over > 1 else 0.0
         if self.shape == "linear":
             value = first + (last - first) * part
         elif self.shape == "cosine":
@@ -203,5 +204,6 @@ class FairWeights:
         return Control(tuple(WeighSite(name, self._factor(loss / mean)) for name, loss in sorted(losses.items())))
 
     def _factor(self, ratio: float) -> float:
-        steps = max(-math.log(self.most), min(math.log(self.most), self.q * math.log(ratio)))
+        least = sys.float_info.min  # a site may tell a loss that is nothing beside those of others
+        steps = max(-math.log(self.most), min(math.log(self.most), self.q * math.log(max(ratio, least))))
         return math.exp(steps)

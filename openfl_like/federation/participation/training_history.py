@@ -6,6 +6,9 @@ from openfl_like.federation.task import Update
 
 MOST_LOSS = 1e30
 """A site may tell any number: squares and sums of more would be none."""
+LEAST_S, MOST_S = 1e-6, 1e9
+"""Seconds of a training, whatever a site tells: what is shorter or longer is no time that anybody takes."""
+MOST_BATCHES = 10**9
 MOST_TRAININGS = 32
 """Of a site, the newest ones: a snapshot holds them all."""
 
@@ -54,6 +57,18 @@ class TrainingHistory:
         """Return the history of a site that is asked once more."""
         return replace(self, asked=self.asked + 1, missed=self.missed + 1)
 
+    def asked_beside(self) -> "TrainingHistory":
+        """Return the history of a site that is asked once more, and trains for as long as it takes."""
+        return replace(self, asked=self.asked + 1)
+
+    def missed_again(self) -> "TrainingHistory":
+        """Return the history of a site of whose training nothing came."""
+        return replace(self, missed=self.missed + 1)
+
+    def called_off(self) -> "TrainingHistory":
+        """Return the history of a site whose training was broken off, through no fault of its own."""
+        return replace(self, asked=max(0, self.asked - 1), missed=max(0, self.missed - 1))
+
     def seen(self, training: PastTraining) -> "TrainingHistory":
         """Return the history with one more training."""
         return replace(self, trainings=(*self.trainings, training)[-MOST_TRAININGS:], missed=0)
@@ -77,4 +92,6 @@ def past_training(update: Update, round_s: float) -> PastTraining:
     """
     losses = [metrics["loss"] for metrics in update.metrics.values() if "loss" in metrics]
     loss = max(-MOST_LOSS, min(MOST_LOSS, losses[0])) if losses else None
-    return PastTraining(update.round, round_s, update.duration_s, loss, update.num_samples, update.batches)
+    training_s = min(MOST_S, max(LEAST_S, update.duration_s)) if update.duration_s else 0.0
+    batches = min(MOST_BATCHES, update.batches)
+    return PastTraining(update.round, min(MOST_S, round_s), training_s, loss, update.num_samples, batches)

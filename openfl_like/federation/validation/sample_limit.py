@@ -7,12 +7,15 @@ from openfl_like.federation.validation.verdict import Consequence, Measure, Upda
 from openfl_like.plan.schema import SampleLimit
 
 NAME = "sample_limit"
+LEAST_CLAIMS = 3
+"""Of fewer claims the median is what a single site says."""
 
 
 def judge_samples(limit: SampleLimit, updates: Sequence[Update]) -> tuple[UpdateVerdict, ...]:
     """Say whose updates claim more samples than the plan allows.
 
-    The median is the lower one of the claims that are not zero, so that half of the sites may claim too much.
+    The median is the lower one of the claims that are not zero, so that half of the sites may claim too much. With
+    fewer than three claims no median bounds anybody.
 
     Args:
         limit: The plan's; of several bounds, the lowest one holds.
@@ -24,7 +27,9 @@ def judge_samples(limit: SampleLimit, updates: Sequence[Update]) -> tuple[Update
     claims = sorted(update.num_samples for update in updates if update.num_samples)
     if not claims:
         return ()
-    usual = None if limit.multiple is None else max(1, int(limit.multiple * claims[(len(claims) - 1) // 2]))
+    usual = None
+    if limit.multiple is not None and len(claims) >= LEAST_CLAIMS:
+        usual = max(1, int(limit.multiple * claims[(len(claims) - 1) // 2]))
     action = Consequence.DROP if limit.above == "drop" else Consequence.COUNT_LESS
     found = []
     for update in sorted(updates, key=lambda each: each.collaborator):

@@ -170,3 +170,20 @@ def test_rounds_for_which_it_chooses_too_few_are_skipped_and_not_for_ever() -> N
     spinning.start()
     assert spinning.experiment.status is Status.FAILED
     assert len(spinning.skipped()) == MOST_SKIPPED - 1
+
+
+def test_an_experiment_of_which_every_round_was_skipped_has_failed() -> None:
+    federation = Federation(plan_with(), fails=dict.fromkeys((1, 2, 3), "ab"))
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert federation.experiment.reason == (
+        "3 of 3 rounds are done, and in none of them came as many updates as participation wants"
+    )
+
+
+def test_those_who_are_called_back_have_not_missed_the_round() -> None:
+    plan = plan_with().model_copy(update={"controllers": (Component(template="skip_unreliable"),)})
+    federation = Federation(plan, fails={1: "ab"}, silent={1: "c"})
+    federation.start()
+    histories = federation.experiment._context.state.histories
+    assert {name: history.missed for name, history in histories.items()} == {"a": 0, "b": 0, "c": 0}

@@ -21,7 +21,7 @@ from openfl_like.federation.events import (
     UpdatesValidated,
 )
 from openfl_like.federation.experiment import Experiment
-from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
+from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory, past_training
 from openfl_like.federation.participation.work import (
     BestRoundTime,
     EqualTime,
@@ -199,3 +199,16 @@ def test_a_policy_of_another_version_is_refused_before_anything_runs(monkeypatch
     monkeypatch.setitem(registry.BUILTIN["work"], "old", f"{__name__}:Broken")
     with pytest.raises(PlanError, match="the policy 'old' cannot be asked for work"):
         Played({"template": "old"})
+
+
+@pytest.mark.parametrize("told", [(5e-324, 1), (1.7e308, 2**53), (0.0, 2**53), (1.0, 2**53)])
+@pytest.mark.parametrize("policy", [EqualTime(seconds=3), BestRoundTime(batches=10)])
+def test_no_number_that_a_site_tells_of_its_work_breaks_a_policy(policy: WorkPolicy, told: tuple[float, int]) -> None:
+    duration_s, batches = told
+    absurd = Update(1, Phase.TRAIN, "a", "d", 1, {}, duration_s, batches=batches)
+    honest = Update(1, Phase.TRAIN, "b", "d", 1, {}, 2.0, batches=4)
+    histories = {
+        name: TrainingHistory(2, (past_training(update, 3.0),) * 2) for name, update in (("a", absurd), ("b", honest))
+    }
+    amounts = policy.assign(WorkView(("a", "b"), 0, 0, 2, 5, histories))
+    assert all(amount.batches is not None and amount.batches >= 1 for amount in amounts.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 
 import pytest
-from screens import SHOWN, Federation
+from screens import BEGIN, SHOWN, Federation
 
 from openfl_like.api import federation as api
 from openfl_like.cli import status as cli_status
@@ -33,6 +33,7 @@ class Terminal(io.StringIO):
 def federation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "Federation", Federation)
     monkeypatch.setattr(cli_status, "_own_warnings", lambda _: ())
+    monkeypatch.setattr("time.time", lambda: BEGIN + 3600)  # what ended within a day must not depend on today's date
     for name, value in {"TERM": "dumb", "LINES": "40", "FX_DIRECTOR": "director:50050", "FX_CERTIFICATES": "c"}.items():
         monkeypatch.setenv(name, value)
 

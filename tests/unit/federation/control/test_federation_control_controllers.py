@@ -132,3 +132,9 @@ def test_sites_with_more_loss_count_more_as_the_formula_says_within_bounds() -> 
 
 def test_nothing_is_known_before_two_sites_have_told_a_loss() -> None:
     assert FairWeights().decide(view(1, histories={"a": trained(1.0), "b": trained(math.nan)})).decisions == ()
+
+
+def test_a_loss_that_is_nothing_beside_the_others_has_the_least_weight() -> None:
+    histories = {"a": trained(5e-324), "b": trained(1e30)}
+    decisions = FairWeights().decide(view(2, histories=histories)).decisions
+    assert [each.factor for each in decisions if isinstance(each, WeighSite)] == pytest.approx([0.2, 2.0])

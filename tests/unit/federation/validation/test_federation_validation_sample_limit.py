@@ -41,7 +41,8 @@ def test_the_lowest_bound_holds(limit: SampleLimit, found: dict[str, tuple[float
 
 
 def test_half_of_the_sites_may_claim_too_much() -> None:
-    assert judged(SampleLimit(multiple=1), a=10**9, b=5) == {"a": (1e9, 5)}
+    assert judged(SampleLimit(multiple=1), a=10**9, b=5, c=5) == {"a": (1e9, 5)}
+    assert judged(SampleLimit(multiple=1), a=10**9, b=5) == {}  # who of the two is wrong, nobody knows
     assert judged(SampleLimit(multiple=1), a=10**9, b=10**9, c=5, d=5) == {"a": (1e9, 5), "b": (1e9, 5)}
     assert judged(SampleLimit(multiple=1), nobody=0) == {}
 
