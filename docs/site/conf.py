@@ -30,6 +30,7 @@ CONTENTS = {
             "docs/callbacks",
             "docs/selection",
             "docs/work",
+            "docs/controllers",
             "docs/aggregation",
             "docs/learning",
             "docs/robustness",
