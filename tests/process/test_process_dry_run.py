@@ -231,8 +231,14 @@ BUGS = {
     ),
     "a deadline that is shorter than a round": Planted(
         "deadline_short",
+        plan(("model_store:", "deadline: {round_s: 0.000001}\nmodel_store:")),
+        words=["deadline.round_s"],
+    ),
+    "a training that is cut short at a batch": Planted(
+        "deadline_short",
         plan(("model_store:", "deadline: {train_s: 0.000001}\nmodel_store:")),
         words=["deadline.train_s"],
+        severity="warning",
     ),
     "a site that takes no model of that size": Planted(
         "model_too_large",

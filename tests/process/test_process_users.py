@@ -139,6 +139,7 @@ def verbs_of(client: ExperimentsClient, experiment: str, place: Path) -> dict[st
         "Watch": watched,
         "ReadLogs": read,
         "FetchModel": lambda: client.model(experiment, "last", place / "model"),
+        "FetchResults": lambda: client.fetch_results(experiment, place / "results", 2**20),
         "ExportExperiment": lambda: client.fetch_checkpoint(experiment, place / "checkpoint"),
         "Resume": lambda: client.resume(experiment),
         "Cancel": lambda: client.cancel(experiment),
@@ -166,13 +167,16 @@ async def test_an_experiment_is_there_for_its_owner_and_admins_only(tmp_path: Pa
                 if role is not Role.ENVOY:
                     assert await stranger.experiments() == []
                     assert [record.running for record in await EnvoysClient(peer).envoys()] == [()]
-        assert sorted(path.name for path in tmp_path.iterdir() if path.name in {"model", "checkpoint"}) == []
+        assert sorted(path.name for path in tmp_path.iterdir() if path.name in {"model", "results", "checkpoint"}) == []
         namesake = load_credentials(federation.issue(Role.ADMIN, "user"))
         async with User(federation, tmp_path / "admin", namesake).client as admin:
             assert [summary.id for summary in await admin.experiments()] == [experiment]
             assert (await admin.cancel(experiment)).status == "CANCELLED"
             for verb, call in verbs_of(admin, experiment, tmp_path).items():
-                if verb not in {"Cancel", "Resume", "Remove"}:
+                if verb == "FetchResults":
+                    with pytest.raises(NotFoundError, match="there are no results"):
+                        await call()  # its plan has no callbacks
+                elif verb not in {"Cancel", "Resume", "Remove"}:
                     await call()
             assert [summary.owner for summary in await user.client.experiments()] == ["user"]
             assert (await admin.remove(experiment)).experiment == experiment
