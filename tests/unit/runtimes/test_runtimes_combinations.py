@@ -34,7 +34,7 @@ from openfl_like.tensors.container import read_tensors
 from openfl_like.testing.clock import FakeClock
 from openfl_like.testing.stores import MemoryExperimentStore, MemoryRecord
 
-COMBINATIONS = int(os.environ.get("OPENFL_LIKE_COMBINATIONS", "40"))
+COMBINATIONS = int(os.environ.get("OPENFL_LIKE_COMBINATIONS", "15"))
 SEED = int(os.environ.get("OPENFL_LIKE_SEED", "1"))
 SITES = ("ada", "bern", "chur", "davos", "erlach", "fully")
 LATE = "fully"
