@@ -151,7 +151,7 @@ class JaxRunner(FormerNames, ABC):
         check_tensors(tensors, self.get_tensors())
         model, copies = self.model, {name: np.array(array) for name, array in tensors.items()}
         model.fill({name: copies[name] for name in model.values})
-        if self.context.shares_optimizer:
+        if self.context.names_optimizer:
             leaves = {
                 name: jax.device_put(copies[OPTIMIZER + name], self._device) for name in named_leaves(model.state)
             }
@@ -173,7 +173,7 @@ class JaxRunner(FormerNames, ABC):
         return model
 
     def _shared_state(self) -> Arrays:
-        if not self.context.shares_optimizer:
+        if not self.context.names_optimizer:
             return {}
         return {f"{OPTIMIZER}{name}": value for name, value in named_leaves(self.model.state).items()}
 

@@ -192,7 +192,7 @@ class KerasRunner(FormerNames, ABC):
 
     def _variables(self) -> Variables:
         built = self._built
-        return {**built.weights, **built.state} if self.context.shares_optimizer else built.weights
+        return {**built.weights, **built.state} if self.context.names_optimizer else built.weights
 
     def _place(self) -> AbstractContextManager[None]:
         return cast("AbstractContextManager[None]", tf.device(self._device))

@@ -233,7 +233,7 @@ class NumpyRunner(FormerNames, ABC):
             self._model[name] = np.asarray(self._model[name] + move, dtype=self._model[name].dtype)
 
     def _shared_velocity(self) -> Tensors:
-        if not self.context.shares_optimizer or not self.momentum:
+        if not self.context.names_optimizer or not self.momentum:
             return {}
         still = {name: np.zeros(array.shape) for name, array in self._model.items()}
         return {f"{_VELOCITY}{name}": np.asarray(self._velocity.get(name, still[name]), np.float64) for name in still}

@@ -5,14 +5,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 from blake3 import blake3
@@ -26,6 +26,7 @@ from openfl_like.federation.failure import MAX_NAME, FailedTaskError, Failure, F
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
+from openfl_like.frameworks.algorithms.local_optimizer import LocalOptimizer
 from openfl_like.frameworks.algorithms.personal import PersonalTensors
 from openfl_like.frameworks.algorithms.session import Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
@@ -41,6 +42,7 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.global_model import GlobalModel, algorithm_tensors, given, opened
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
@@ -55,10 +57,6 @@ from openfl_like.tensors.named import bytes_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
-
-
-GlobalModel: TypeAlias = Path | TensorFile
-"""A global model: its file, or that file open for all who want it."""
 
 
 @dataclass(slots=True)
@@ -122,6 +120,7 @@ class Performer:
         self._rounds = plan.aggregator.settings.rounds
         self._state = SiteState(state)
         self._personal = PersonalTensors(plan.aggregation.rules)
+        self._optimizer = LocalOptimizer(active=plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL")
         self._allowance = Allowance(clock)
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
@@ -173,8 +172,11 @@ class Performer:
         self._state, self._feedback = SiteState(state), ErrorFeedback()
 
     def _is_stateless(self) -> bool:
-        kept = self._plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL"
-        return not kept and getattr(self._runner, "stateless", False) is True and hasattr(self._runner, "loader")
+        return (
+            not self._optimizer.active
+            and getattr(self._runner, "stateless", False) is True
+            and hasattr(self._runner, "loader")
+        )
 
     def _build_loader(self, part: Component, shard: Shard) -> DataLoader[object]:
         with self._blame(f"the data loader '{part.template}'"):
@@ -257,7 +259,7 @@ class Performer:
             np.random.seed(assignment.seed % 2**32)
             if assignment.phase is Phase.INITIALISE:
                 return self._initialise(assignment, out)
-            return self._run(assignment, _given(model), out)
+            return self._run(assignment, given(model), out)
 
     def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
@@ -273,17 +275,10 @@ class Performer:
         return self._session.initial({name: array for name, array in own.items() if name not in self._personal.names})
 
     def _run(self, assignment: Assignment, model: GlobalModel, out: Path | UpdateInMemory) -> _Tasks:
-        with self._blame("begin"):
-            self._runner.begin(assignment.seed)
-        kept = self._kept(assignment)
-        with _opened(model) as file:
-            self._personal.open(file, kept)
+        self._begin(assignment, model)
         self._load(model)
         failpoint("worker.model.read")
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
-        if self._session is not None and assignment.phase is Phase.TRAIN:
-            state = self._personal.without(kept)
-            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state, self._personal.names))
         for call in assignment.tasks:
             self._task = call.name
             wanted = self._wanted(call, work, model)
@@ -309,11 +304,30 @@ class Performer:
         self._task = ""
         return work
 
+    def _begin(self, assignment: Assignment, model: GlobalModel) -> None:
+        """Have all that keeps something at the site go on from what is kept."""
+        with self._blame("begin"):
+            self._runner.begin(assignment.seed)
+            if self._optimizer.active:
+                self._optimizer.look_at(self._runner.get_tensors())
+        kept = self._kept(assignment)
+        with opened(model) as file:
+            self._personal.open(file, kept)
+        self._optimizer.open(kept)
+        if self._session is not None and assignment.phase is Phase.TRAIN:
+            state, names = self._optimizer.without(self._personal.without(kept)), self._personal.names
+            self._session.open(Opening(assignment.round, self._rounds, algorithm_tensors(model), state, names))
+
     def _kept(self, assignment: Assignment) -> dict[str, np.ndarray]:
         """Read what was kept at the site in the round that this assignment goes on from."""
-        if assignment.phase is Phase.TRAIN and (self._session is not None or self._personal.active):
+        if assignment.phase is Phase.TRAIN and self._keeps:
             return self._state.read(assignment.continues)
         return self._state.look(assignment.continues) if self._personal.active else {}
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether something stays at the site from round to round."""
+        return self._session is not None or self._personal.active or self._optimizer.active
 
     def _wanted(self, call: TaskCall, work: _Tasks, model: GlobalModel) -> GlobalModel | None:
         """The model that a task works on; None: the runner's own, which has changed."""
@@ -380,9 +394,9 @@ class Performer:
             work.num_samples = samples
 
     def _load(self, model: GlobalModel, *, own: bool = True) -> None:
-        with _opened(model) as file, self._blame("loading the model"):
+        with opened(model) as file, self._blame("loading the model"):
             tensors = {name: file.tensor(name) for name in file.names if not is_algorithms(name)}
-            self._runner.set_tensors(self._personal.in_place(tensors) if own else tensors)
+            self._runner.set_tensors(self._optimizer.in_place(self._personal.in_place(tensors) if own else tensors))
 
     def _keep(self, work: _Tasks, out: Path | UpdateInMemory) -> None:
         if work.unsaved:
@@ -393,11 +407,12 @@ class Performer:
 
     def _end(self, number: int) -> dict[str, np.ndarray]:
         """Keep what stays at the site; return what the update has beside or instead of the model's tensors."""
-        if self._session is None and not self._personal.active:
+        if not self._keeps:
             return {}
         with self._blame("the end of the algorithm"):
             shared, state = self._session.close() if self._session is not None else ({}, {})
-        self._state.write(number, {**state, **self._personal.kept(self._runner.get_tensors())})
+        tensors = self._runner.get_tensors()
+        self._state.write(number, {**state, **self._personal.kept(tensors), **self._optimizer.kept(tensors)})
         failpoint("worker.algorithm.kept")
         return {**shared, **self._personal.sent}
 
@@ -411,7 +426,7 @@ class Performer:
         """Write the update, and its manifest beside it, so that nobody reads the file for that; return its digest."""
         # No fsync: an update lost in a crash is trained again.
         failpoint("worker.update.before")
-        tensors = {**self._runner.get_tensors(), **shared}
+        tensors = {**self._optimizer.without(self._runner.get_tensors()), **shared}
         if isinstance(out, UpdateInMemory):
             if sent is not None:
                 raise TypeError("an encoded update goes into a file")
@@ -479,20 +494,3 @@ class _Blame:
         """Raise what is to be told, unless whoever runs a simulation interrupts it."""
         if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
             raise self.performer.failed_at(self.what, error) from error
-
-
-def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:
-    """Open a model for a while; one that is open already stays so."""
-    return nullcontext(model) if isinstance(model, TensorFile) else TensorFile(model)
-
-
-def _shared(model: GlobalModel) -> dict[str, np.ndarray]:
-    """Read the algorithm's tensors in a global model."""
-    with _opened(model) as file:
-        return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
-
-
-def _given(model: GlobalModel | None) -> GlobalModel:
-    if model is None:
-        raise TaskError("the assignment came without a model file")
-    return model

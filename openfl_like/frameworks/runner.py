@@ -94,7 +94,7 @@ class RunnerContext:
             was found for it, and the CPU will do if the framework cannot use that.
         threads: How many threads the framework may use.
         opt_treatment: ``RESET`` forgets the optimizer's state at every assignment, ``CONTINUE_LOCAL`` keeps it at the
-            site, ``CONTINUE_GLOBAL`` makes it a part of the model: tensors whose names begin with `OPTIMIZER`.
+            site, ``CONTINUE_GLOBAL`` makes it a part of the model; see `names_optimizer`.
         sample_shape: Shape of one sample of the shard.
         target_shape: Shape of one target of the shard.
         classes: How many classes the shard's targets name; 0 when they are not class numbers.
@@ -113,9 +113,9 @@ class RunnerContext:
     allowance: Allowance = field(default_factory=Allowance)
 
     @property
-    def shares_optimizer(self) -> bool:
-        """Whether the optimizer's state is a part of the model."""
-        return self.opt_treatment == "CONTINUE_GLOBAL"
+    def names_optimizer(self) -> bool:
+        """Whether the optimizer's state is among the runner's tensors, under names that begin with `OPTIMIZER`."""
+        return self.opt_treatment != "RESET"
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class SklearnRunner(FormerNames, ABC):
         """Return ``coef_`` and ``intercept_``, not copies."""
         estimator = self.estimator
         own = {name: np.asarray(getattr(estimator, name), self._dtype) for name in _LEARNT}
-        if self.context.shares_optimizer and hasattr(estimator, _COUNTER):
+        if self.context.names_optimizer and hasattr(estimator, _COUNTER):
             own[OPTIMIZER + _COUNTER] = np.asarray(estimator.t_, np.float64)
         return own
 

@@ -138,7 +138,7 @@ class TorchRunner(FormerNames, ABC):
         """The optimizer of the model."""
         if self._optimizer is None:
             self._optimizer = self._build_optimizer()
-            if self.context.shares_optimizer:
+            if self.context.names_optimizer:
                 prepare(self._optimizer)
         return self._optimizer
 
@@ -176,13 +176,13 @@ class TorchRunner(FormerNames, ABC):
 
     def get_tensors(self) -> dict[str, np.ndarray]:
         """Return the ``state_dict`` as arrays of the same dtypes; on the CPU they are views of the model's memory."""
-        if self.context.shares_optimizer:
+        if self.context.names_optimizer:
             return _arrays(self._tensors())
         return self._views() or _arrays(self._tensors())
 
     def set_tensors(self, tensors: Mapping[str, np.ndarray]) -> None:
         """Copy values into the model's memory; see `runner.TaskRunner.set_tensors`."""
-        views = None if self.context.shares_optimizer else self._views()
+        views = None if self.context.names_optimizer else self._views()
         if views is not None:
             check_tensors(tensors, views)
             for name, array in views.items():
@@ -207,7 +207,7 @@ class TorchRunner(FormerNames, ABC):
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         own: dict[str, torch.Tensor] = self.model.state_dict()
-        if not self.context.shares_optimizer:
+        if not self.context.names_optimizer:
             return own
         shared = state_tensors(self.optimizer, self.model)
         return {**own, **{f"{OPTIMIZER}{name}": tensor for name, tensor in shared.items()}}

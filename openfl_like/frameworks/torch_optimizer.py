@@ -152,8 +152,8 @@ def _step_without_decay(optimizer: torch.optim.Optimizer) -> None:
         optimizer.step()
     except TypeError as error:
         kind = type(optimizer).__name__
-        cure = "choose another optimizer, or collaborator.settings.opt_treatment RESET or CONTINUE_LOCAL"
-        raise UsageError(f"the state of the optimizer {kind} cannot be shared", cure=cure) from error
+        cure = "choose another optimizer, or collaborator.settings.opt_treatment RESET"
+        raise UsageError(f"the state of the optimizer {kind} cannot be kept from round to round", cure=cure) from error
     for group, decay in zip(groups, decays, strict=True):
         group["weight_decay"] = decay
 

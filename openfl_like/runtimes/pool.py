@@ -295,7 +295,7 @@ def pool_runtime(sites: SimulatedSites, repository: ModelRepository, workers: Wo
         raise UsageError("--sandbox: a worker works for many sites", cure="add --runtime process instead")
     if keeps_in_memory(sites.plan):
         raise UsageError(
-            "the plan has sites keep state in memory between rounds (opt_treatment or compression), and with the "
+            "the plan has sites keep what compression leaves out in memory between rounds, and with the "
             f"runtime '{name}' any worker works for any site",
             cure="use --runtime process",
         )

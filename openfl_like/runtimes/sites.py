@@ -127,4 +127,4 @@ def refuse_workers(sites: SimulatedSites, why: str, *, but_count: bool = False) 
 
 def keeps_in_memory(plan: Plan) -> bool:
     """Whether a site keeps something between rounds that changes results, and is in no file."""
-    return plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL" or build_encoding(plan) is not None
+    return build_encoding(plan) is not None

@@ -246,9 +246,8 @@ def test_the_seed_makes_the_training(build: Build) -> None:
 
 
 @with_state
-@pytest.mark.parametrize(("opt_treatment", "same"), [("RESET", True), ("CONTINUE_LOCAL", False)])
-def test_the_optimizer_forgets_or_remembers(build: Build, opt_treatment: str, same: bool) -> None:  # noqa: FBT001 - a parameter
-    runner = build(opt_treatment)
+def test_the_optimizer_forgets(build: Build) -> None:
+    runner = build("RESET")
     runner.initialise(1)
     start = copied(runner)
     ends = []
@@ -257,13 +256,14 @@ def test_the_optimizer_forgets_or_remembers(build: Build, opt_treatment: str, sa
         runner.set_tensors(start)
         runner.train()
         ends.append(bits(runner))
-    assert (ends[0] == ends[1]) is same
+    assert ends[0] == ends[1]
     assert not any(name.startswith(OPTIMIZER) for name in start)
 
 
 @with_state
-def test_a_shared_optimizer_goes_where_the_model_goes(build: Build) -> None:
-    whole, first, second = (build("CONTINUE_GLOBAL") for _ in range(3))
+@pytest.mark.parametrize("opt_treatment", ["CONTINUE_LOCAL", "CONTINUE_GLOBAL"])
+def test_an_optimizer_that_goes_on_is_among_the_tensors(build: Build, opt_treatment: str) -> None:
+    whole, first, second = (build(opt_treatment) for _ in range(3))
     for runner in (whole, first, second):
         runner.initialise(1)
     assert bits(first) == bits(whole)
@@ -457,6 +457,7 @@ def test_counters_are_trained_and_kept(build: Build, name: str) -> None:
 
 
 @pytest.mark.torch
-def test_an_optimizer_that_cannot_be_shared_says_so() -> None:
-    with pytest.raises(UsageError, match="the state of the optimizer LBFGS cannot be shared"):
-        torch_runner("CONTINUE_GLOBAL", kind="Whole").get_tensors()
+@pytest.mark.parametrize("opt_treatment", ["CONTINUE_LOCAL", "CONTINUE_GLOBAL"])
+def test_an_optimizer_whose_state_cannot_be_kept_says_so(opt_treatment: str) -> None:
+    with pytest.raises(UsageError, match="the state of the optimizer LBFGS cannot be kept from round to round"):
+        torch_runner(opt_treatment, kind="Whole").get_tensors()

@@ -69,7 +69,7 @@ async def test_one_that_is_cut_off_ends_soon_leaves_nothing_and_goes_on_to_the_s
     [
         (1, (), "without other ranks"),
         (2, ("--sandbox",), "--sandbox: a worker works for many sites"),
-        (2, ("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"), "keep state in memory between rounds"),
+        (2, ("-s", "compression_pipeline.template=float16"), "in memory between rounds"),
         (2, ("-s", "task_runner.template=src.nothing:Runner"), "there is no module 'src.nothing'"),
     ],
 )

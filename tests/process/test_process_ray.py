@@ -89,7 +89,7 @@ async def test_one_that_is_interrupted_ends_soon_leaves_nothing_and_goes_on_to_t
     [
         (("--worker-gpus", "99"), "a worker takes 1 CPU and 99 GPU"),
         (("--sandbox",), "--sandbox: a worker works for many sites"),
-        (("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"), "keep state in memory between rounds"),
+        (("-s", "compression_pipeline.template=float16"), "in memory between rounds"),
         (("-s", "task_runner.template=src.nothing:Runner"), "there is no module 'src.nothing'"),
     ],
 )

@@ -204,8 +204,6 @@ class Rounds:
 
     async def _try_again(self, player: Player, assignment: Assignment, base: str, update: Update) -> None:
         """Have the same assignment performed once more: in a federation, too, a worker may have to."""
-        if self._plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL":
-            return  # the optimizer went on meanwhile, as it should
         again = await player.perform(assignment, self._repository.path(base), "-again")
         if again is not None and again.digest != update.digest:
             self._note(player, [DryRunFinding(FindingKind.NOT_REPEATABLE, phase=Phase.TRAIN, round=assignment.round)])

@@ -244,7 +244,7 @@ def test_tensors_with_the_prefix_of_a_wrapper_are_told_whose_it_is(prefix: str, 
 class OldContext:
     """What a notebook made before there were algorithms."""
 
-    device, threads, opt_treatment, shares_optimizer = "cpu", 1, "RESET", False
+    device, threads, opt_treatment, names_optimizer = "cpu", 1, "RESET", False
 
 
 def test_a_context_of_a_tests_own_needs_no_algorithm() -> None:

@@ -136,7 +136,10 @@ def test_what_cannot_be_batched_is_done_as_local_does_it_and_why_is_said_once(
     ("parts", "obstacle"),
     [
         ({"compression_pipeline": {"template": "float16"}}, Obstacle.COMPRESSION),
-        ({"collaborator": {"settings": {"opt_treatment": "CONTINUE_LOCAL"}}}, Obstacle.OPT_TREATMENT),
+        (
+            {"settings": {"optimizer": "momentum"}, "collaborator": {"settings": {"opt_treatment": "CONTINUE_LOCAL"}}},
+            Obstacle.OPT_TREATMENT,
+        ),
         ({"algorithm": {"template": "src.models:Nudge", "settings": {"mu": 0.1}}}, Obstacle.ALGORITHM),
         ({"settings": {"optimizer": "adafactor"}}, Obstacle.OPTIMIZER),
         ({"task_runner": {"template": "src.lines:Line"}, "data_loader": {"template": "numpy"}}, Obstacle.FRAMEWORK),

@@ -164,7 +164,7 @@ def drawn_plans(seed: int, wanted: int) -> list[Plan]:
             "name": f"combination-{len(found)}",
             "seed": chance.randrange(1000),
             "aggregator": {"settings": {"rounds_to_train": 4}},
-            "task_runner": {"template": f"{__name__}:Line"},
+            "task_runner": part(f"{__name__}:Line", momentum=0.5),
             "data_loader": part("numpy", batch_size=4),
             "tasks": {"train": {"function": "train"}, "validate": {"function": "validate"}},
         }

@@ -144,7 +144,7 @@ async def test_a_task_that_ends_every_worker_is_the_site_s_failure(sites: Simula
     [
         ({}, False),
         ({"collaborator": {"settings": {"opt_treatment": "CONTINUE_GLOBAL"}}}, False),
-        ({"collaborator": {"settings": {"opt_treatment": "CONTINUE_LOCAL"}}}, True),
+        ({"collaborator": {"settings": {"opt_treatment": "CONTINUE_LOCAL"}}}, False),
         ({"compression_pipeline": {"template": "quantise"}}, True),
     ],
 )
@@ -155,9 +155,8 @@ def test_a_site_has_a_worker_of_its_own_where_that_keeps_what_changes_results(
 
 
 async def test_every_site_has_a_worker_of_its_own_then(sites: SimulatedSites) -> None:
-    settings = sites.plan.collaborator.settings.model_copy(update={"opt_treatment": "CONTINUE_LOCAL"})
-    section = sites.plan.collaborator.model_copy(update={"settings": settings})
-    object.__setattr__(sites, "plan", sites.plan.model_copy(update={"collaborator": section}))
+    section = sites.plan.compression_pipeline.model_copy(update={"template": "float16"})
+    object.__setattr__(sites, "plan", sites.plan.model_copy(update={"compression_pipeline": section}))
     before = workers()
     async with running(sites) as (runtime, answers):
         await runtime.perform(*map(initialise, SITES))
