@@ -81,8 +81,8 @@ chaos-sample: $(INSTALLED) ## The same with 25 faults of a seed that is drawn an
 failpoints: $(INSTALLED) ## Kill a process at every failpoint once: make failpoints ACTION=kill POINTS="…"
 	$(BIN)/python -m openfl_like.testing.faults.failpoint_suite --action $(or $(ACTION),kill) $(POINTS)
 
-determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50
-	$(BIN)/python -m openfl_like.testing.faults.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED))
+determinism: $(INSTALLED) ## Run one plan again and again, a process killed in each run, and compare the bytes: make determinism RUNS=50 PLAN=plans/digits_scaffold.yaml
+	$(BIN)/python -m openfl_like.testing.faults.determinism --runs $(or $(RUNS),50) $(if $(SEED),--seed $(SEED)) $(if $(PLAN),--plan $(PLAN))
 
 misbehaviour: $(INSTALLED) ## Have workers misbehave at random, in simulations and in a federation: make misbehaviour RUNS=200 SEED=1
 	$(BIN)/python -m openfl_like.testing.misbehaviour --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))

@@ -1,7 +1,9 @@
 """W6: what combining updates costs: gigabytes of updates a second, for each rule, beside plain NumPy on the same bytes.
 
 The updates are in the page cache. Two floors, in turn with each run, on one thread: `read` adds up each memory map
-block by block, `copy` copies it into a buffer. Neither weighs, casts, compares, writes or digests anything.
+block by block, `copy` copies it into a buffer. Neither weighs, casts, compares, writes or digests anything. Beside each
+rule, it is done as one would write it in NumPy at first, on a gigabyte at most (`bare/naive_rules.py`); nothing is
+written or digested there, either.
 
 Example: python benchmarks/aggregation.py --megabytes 1000 --updates 8
 """
@@ -10,13 +12,15 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 from apart import Apart, Spent, Work
+from bare import naive_rules
 from figures import beside, emit, figure, say, use_of
 
 from openfl_like.aggregation.adaptive import FedAdam
@@ -103,21 +107,40 @@ def check(paths: list[Path]) -> None:
         assert not complaint, complaint  # noqa: S101 - what is measured must have worked
 
 
+def combine_naively(paths: list[Path], rule: str) -> None:
+    """Combines a gigabyte of the updates in memory, whole arrays at once."""
+    naive_rules.combine(paths, rule)
+
+
 def _work(name: str, *arguments: object) -> AbstractContextManager[Work]:
     """Prepares one of the functions above for a process of its own, which has done it once before it counts."""
-    works: Mapping[str, Callable[..., None]] = {"read": read, "copy": copy, "combine": combine, "check": check}
+    works: Mapping[str, Callable[..., None]] = {
+        "read": read,
+        "copy": copy,
+        "combine": combine,
+        "naive": combine_naively,
+        "check": check,
+    }
     work = partial(works[name], *arguments)
     work()
     return nullcontext(work)
 
 
-def measure(case: str, place: Apart, floors: Mapping[str, Apart], total: int, runs: int) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is done in turn with the work, and how many bytes it goes through."""
+
+    place: Apart
+    total: int
+
+
+def measure(case: str, place: Apart, floors: Mapping[str, Floor], total: int, runs: int) -> dict[str, object]:
     """Does the floors and the work in turn, so many times, and gives the figure."""
     spent: list[Spent] = []
     bare: dict[str, list[float]] = {name: [] for name in floors}
     for _ in range(runs):
         for name, floor in floors.items():
-            bare[name].append(total / floor.seconds() / 1e9)
+            bare[name].append(floor.total / floor.place.seconds() / 1e9)
         spent.append(place.once())
     speeds = [total / each.seconds / 1e9 for each in spent]
     return figure(
@@ -128,6 +151,7 @@ def measure(case: str, place: Apart, floors: Mapping[str, Apart], total: int, ru
         use_of(median(each.cpu_s for each in spent), place.grown()),
         **beside(speeds, bare["read"]),
         **beside(speeds, bare["copy"], "copy_"),
+        **(beside(speeds, bare["naive"], "naive_") if "naive" in bare else {}),
     )
 
 
@@ -142,14 +166,20 @@ def run(place: Path, options: argparse.Namespace) -> None:
         "finite": ("check", paths),
     }
     with Apart(_work, "read", paths) as reader, Apart(_work, "copy", paths) as copier:
+        always = {"read": Floor(reader, total), "copy": Floor(copier, total)}
         for case, arguments in cases.items():
-            with Apart(_work, *arguments) as worker:
+            with ExitStack() as stack:
+                worker, floors = stack.enter_context(Apart(_work, *arguments)), dict(always)
+                if case in naive_rules.RULES:
+                    naive = stack.enter_context(Apart(_work, "naive", paths, case))
+                    floors["naive"] = Floor(naive, 4 * naive_rules.elements(paths) * len(paths))
                 name = f"{case}, {options.updates} x {megabytes}MB"
-                result = measure(name, worker, {"read": reader, "copy": copier}, total, options.runs)
+                result = measure(name, worker, floors, total, options.runs)
             emit(result)
+            naively = f"{result['naive_ratio']} of NumPy at first; " if "naive_ratio" in result else ""
             say(
                 f"{name}: {result['value']:.2f} GB/s; {result['ratio']} of reading, {result['copy_ratio']} of copying; "
-                f"{result['cpu_s']} CPU s; {result['anonymous_mb']} MB anonymous"
+                f"{naively}{result['cpu_s']} CPU s; {result['anonymous_mb']} MB anonymous"
             )
 
 

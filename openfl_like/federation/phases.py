@@ -58,7 +58,8 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
         _begin_buffered(context, state)
         return None
     phase, cohort = _select(context, state)
-    if len(cohort) >= state.quorum:
+    enough = len(cohort) >= state.quorum
+    if enough and not _choice_is_open(context, phase):
         context.announce(RoundStarted(state.number, cohort, state.quorum))
         for name, failure in sorted(state.absent.items()):
             _announce_absence(context, state, name, failure)
@@ -68,12 +69,23 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
         open_phase(context, state, phase, cohort)
         return None
     gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    if gone or chose_too_few(state):
+    if not enough and (gone or chose_too_few(state)):
         return len(cohort)
     if not state.waiting:
         state.waiting = True
         context.emit(StartTimer(state.gather_timer, context.return_limit_s))
     return None
+
+
+def _choice_is_open(context: ExperimentContext, phase: Phase) -> bool:
+    """Whether a site may be back at any moment that could be chosen, in a round that wants all whom it chooses.
+
+    A broken connection does not change then who trains: the same sites are chosen as if it had held.
+    """
+    if phase is not Phase.TRAIN or context.plan.participation.policy != "exact":
+        return False
+    returning = [site.name for site in context.roster.sites.values() if site.member and site.awaited and not site.here]
+    return bool(returning) and bool(context.selector.eligible(sorted(returning)))
 
 
 def join_round(context: ExperimentContext, state: RoundState, name: str) -> None:

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from federations import OBEDIENT
 
 from openfl_like.processes.child import Child
@@ -20,18 +21,27 @@ KINDS = {
         "server_optimizer.template=fedavgm",
     ),
     "median": ("-s", "aggregation.template=median"),
-    "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
-    "mime": ("-s", "algorithm.template=mime"),
-    "personal": ("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
-    "controlled": (
+    "all that can be kept": (
+        *("-s", "algorithm.template=scaffold"),
+        *("-s", "server_optimizer.template=fedadam"),
+        *("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"),
+        *("-s", "selector={template: power_of_choice, settings: {candidates: 3, count: 2}}"),
+        *("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
+    ),
+    "mime and controllers": (
+        *("-s", "algorithm.template=mime"),
         "-s",
         "controllers=[{template: fair_weights}, {template: schedule, settings: {argument: epochs, shape: linear, "
         "first: 3, last: 1, whole: true}}]",
     ),
 }
 """Name -> what a plan is changed by."""
-KEEPING = {"scaffold and fedadam", "personal"}
-"""Those in which something is kept at the sites."""
+KEEPING = "all that can be kept"
+"""That in which something is kept at the sites."""
+SAMPLED = [
+    pytest.param(kind, marks=[] if kind in {KEEPING, "fedprox and fedavgm"} else [pytest.mark.long]) for kind in KINDS
+]
+"""All of them; two come in every sample."""
 
 
 async def lines_of(child: Child) -> list[str]:

@@ -11,6 +11,7 @@ from openfl_like.plan.load import load_plan
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.testing.faults.faulty_federation import AGGREGATOR, FaultyFederation
 from openfl_like.testing.faults.proxy import Direction
+from openfl_like.testing.faults.workload import toy_workload
 from openfl_like.testing.gate import Gate
 
 pytestmark = pytest.mark.process
@@ -25,7 +26,10 @@ def _held(directory: Path) -> int:
 
 
 async def test_an_estimate_is_close_to_a_real_run(tmp_path: Path) -> None:
-    async with FaultyFederation(tmp_path / "arena", sites=2) as arena, Gate(0, arena.names) as gate:
+    async with (
+        FaultyFederation(tmp_path / "arena", workload=toy_workload(tmp_path / "arena/workspace", sites=2)) as arena,
+        Gate(0, arena.names) as gate,
+    ):
         overrides = (LENGTH, f"aggregator.settings.rounds_to_train={ROUNDS}", "model_store.keep.last=2")
         plan = load_plan(arena.plan, overrides)
         scratch = tmp_path / "scratch"

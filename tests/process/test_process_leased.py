@@ -12,7 +12,7 @@ import psutil
 import pytest
 from federations import fx_fine, run_fx
 from pace import limit
-from simulations import KEEPING, KINDS, digest_in, invented_workspace, lines_of
+from simulations import KEEPING, KINDS, SAMPLED, digest_in, invented_workspace, lines_of
 
 from openfl_like.pki.roles import Role
 from openfl_like.processes.child import Child, fx_command, spawn
@@ -125,7 +125,7 @@ async def in_round_two(tmp_path: Path) -> AsyncIterator[Path]:
         marker.unlink()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in KEEPING])
+@pytest.mark.parametrize("kind", [kind for kind in SAMPLED if KEEPING not in kind.values])
 async def test_workers_make_the_same_bytes_as_one_process(lab: Lab, kind: str) -> None:
     plan = invented_workspace(lab.directory / "study")
     alone = digest_in(await fx_fine("simulate", str(plan), *KINDS[kind], cwd=lab.directory))

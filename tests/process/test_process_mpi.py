@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from federations import fx_fine
-from simulations import KINDS, digest_in, lines_of, slow_workspace
+from simulations import KINDS, SAMPLED, digest_in, lines_of, slow_workspace
 
 from openfl_like.processes.child import Child, fx_command, spawn
 
@@ -31,7 +31,7 @@ async def sha256(ranks: int, cwd: Path, *arguments: str) -> str:
     return digest_in("\n".join(lines))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SAMPLED)
 async def test_ranks_make_the_same_bytes_as_one_process(tmp_path: Path, kind: str) -> None:
     arguments = (str(PLAN), *FEW, *KINDS[kind])
     alone = digest_in(await fx_fine("simulate", *arguments, cwd=tmp_path))

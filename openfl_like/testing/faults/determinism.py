@@ -1,8 +1,9 @@
 """The same bytes whoever dies: ``python -m openfl_like.testing.faults.determinism --runs 50``.
 
-One plan is run again and again; in every run one process of a role that the seed names is killed in a phase of a round
-that the seed names, while a gate holds the sites that it names in that phase. Each must end with the SHA-256 of the
-undisturbed run. Words go to stderr, one JSON line to stdout. Exit code 1: one did not; 2: a kill disturbed nothing.
+One plan is run again and again: that of the toy workload, or another, as with ``--plan plans/digits_scaffold.yaml``. In
+every run one process of a role that the seed names is killed in a phase of a round that the seed names, while a gate
+holds the sites that take part in that phase. Each must end with the SHA-256 of the undisturbed run. Words go to stderr,
+one JSON line to stdout. Exit code 1: one did not; 2: a kill disturbed nothing.
 """
 
 import argparse
@@ -14,13 +15,13 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from openfl_like.federation.announcements import RoundFinished
+from openfl_like.federation.announcements import RoundFinished, UpdateReceived
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.load import load_plan
@@ -33,9 +34,13 @@ from openfl_like.testing.faults.client import PatientClient
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.injector import FaultInjector
 from openfl_like.testing.faults.schedule import ROLES, Fault, FaultKind
+from openfl_like.testing.faults.workload import toy_workload, workload_of
 from openfl_like.testing.gate import Gate
 
 ROUNDS = 6
+Cohorts = Mapping[tuple[int, Phase], Sequence[str]]
+"""Round and phase -> the sites that take part."""
+
 MOMENT_S = 0.2
 END_S = 90.0
 
@@ -48,7 +53,7 @@ class Kill:
         role: Who.
         round: In which round.
         phase: In which phase of it, when all sites have come so far.
-        ahead: How many sites then do their work, while the others wait until the kill is over.
+        ahead: Which part of them then do their work, below 1, while the others wait until the kill is over.
         after_s: How long these have for it: the kill falls while they work, deliver, or have delivered.
         pick: Which one of the role.
     """
@@ -56,20 +61,20 @@ class Kill:
     role: str
     round: int
     phase: Phase
-    ahead: int
+    ahead: float
     after_s: float
     pick: float
 
 
-def kills(seed: int, runs: int, sites: int) -> Iterator[Kill]:
+def kills(seed: int, runs: int, rounds: int) -> Iterator[Kill]:
     """Yield what a seed means: every role comes equally often, in an order, rounds and moments that are drawn."""
     draw = random.Random(seed)  # noqa: S311 (whoever has the seed must get the same)
     roles: list[str] = []
     for _ in range(runs):
         roles = roles or draw.sample(ROLES, len(ROLES))
-        phase, ahead = draw.choice((Phase.TRAIN, Phase.EVALUATE)), draw.randrange(sites)
+        phase, ahead = draw.choice((Phase.TRAIN, Phase.EVALUATE)), draw.random()
         moment = draw.uniform(0.0, MOMENT_S), draw.random()
-        yield Kill(roles.pop(), draw.randrange(1, ROUNDS), phase, ahead, *moment)
+        yield Kill(roles.pop(), draw.randrange(1, rounds), phase, ahead, *moment)
 
 
 @dataclass(slots=True)
@@ -84,28 +89,25 @@ class Repetition:
     arena: FaultyFederation
     client: PatientClient
     reference: str = ""
+    cohorts: Cohorts = field(default_factory=dict)
     landed: Counter[str] = field(default_factory=Counter)
     identical: int = 0
     others: list[str] = field(default_factory=list)
     _count: int = 0
 
-    async def run(self, seed: int, runs: int) -> None:
-        """Run it undisturbed, and then as often as wanted."""
-        settings = (
-            f"aggregator.settings.rounds_to_train={ROUNDS}",
-            f"admission.collaborators=[{', '.join(self.arena.names)}]",
-        )
-        self.reference = await self._ended(await self._submit(*settings))
-        plan_seed = load_plan(self.arena.plan, settings).seed
-        for number, kill in enumerate(kills(seed, runs, self.arena.sites), 1):
-            async with Gate(plan_seed, self.arena.names) as gate:
+    async def run(self, seed: int, runs: int, settings: Sequence[str]) -> None:
+        """Run it undisturbed, and then as often as wanted, with changed settings."""
+        undisturbed = await self._submit(*settings)
+        self.reference = await self._ended(undisturbed)
+        self.cohorts = await asyncio.to_thread(_cohorts, self._files(undisturbed))
+        plan = load_plan(self.arena.plan, settings)
+        for number, kill in enumerate(kills(seed, runs, plan.aggregator.settings.rounds or ROUNDS), 1):
+            async with Gate(plan.seed, self.arena.names) as gate:
                 experiment = await self._submit(*settings, gate.setting)
                 killed_at = await self._disturb(gate, kill, number)
                 gate.open_all()
                 found = await self._ended(experiment)
-            landed = killed_at < await asyncio.to_thread(
-                _end_of, DirectorFiles(self.arena.state).experiment(experiment)
-            )
+            landed = killed_at < await asyncio.to_thread(_end_of, self._files(experiment))
             self.landed[kill.role] += landed
             self.identical += landed and found == self.reference
             if found != self.reference:
@@ -122,12 +124,16 @@ class Repetition:
         gate.open(kill.round - 1)
         if kill.phase is Phase.EVALUATE:
             gate.open(kill.round, phase=Phase.TRAIN)
-        await asyncio.wait_for(gate.arrived(kill.round, phase=kill.phase), END_S)
-        if kill.ahead:
-            gate.open(kill.round, *self.arena.names[: kill.ahead], phase=kill.phase)
+        cohort = self.cohorts[kill.round, kill.phase]
+        await asyncio.wait_for(gate.arrived(kill.round, *cohort, phase=kill.phase), END_S)
+        if ahead := cohort[: int(kill.ahead * len(cohort))]:
+            gate.open(kill.round, *ahead, phase=kill.phase)
         saboteur = FaultInjector(self.arena, lambda _: None)
         await saboteur.run(iter([Fault(number, kill.after_s, FaultKind.KILL, kill.role, kill.pick, 0.0)]), 1)
         return time.time() if saboteur.tally.landed.total() else math.inf
+
+    def _files(self, experiment: str) -> ExperimentFiles:
+        return DirectorFiles(self.arena.state).experiment(experiment)
 
     async def _ended(self, experiment: str) -> str:
         """Wait for the end; return the SHA-256 of the last model, or what became of the experiment instead."""
@@ -139,6 +145,16 @@ class Repetition:
         return await asyncio.wait_for(self.client.model(experiment), END_S)
 
 
+def _cohorts(files: ExperimentFiles) -> Cohorts:
+    """Who took part in which phase of which round of an experiment that nothing has disturbed."""
+    found = defaultdict[tuple[int, Phase], list[str]](list)
+    with closing(SQLITE.experiment(files)) as store:
+        for event in store.events():
+            if isinstance(event.announcement, UpdateReceived):
+                found[event.announcement.round, event.announcement.phase].append(event.announcement.collaborator)
+    return {place: sorted(names) for place, names in found.items()}
+
+
 def _end_of(files: ExperimentFiles) -> float:
     """When the last round of an experiment was published."""
     with closing(SQLITE.experiment(files)) as store:
@@ -147,20 +163,24 @@ def _end_of(files: ExperimentFiles) -> float:
         )
 
 
-async def repeat(place: Path, seed: int, runs: int) -> dict[str, object]:
+async def repeat(place: Path, seed: int, runs: int, plan: Path | None = None) -> dict[str, object]:
     """Run one plan undisturbed and so many times disturbed; return what is printed.
 
     Args:
         place: An empty directory.
         seed: Decides who is killed and when.
         runs: How many disturbed runs.
+        plan: The plan; None: that of the toy workload.
     """
     begin = time.monotonic()
-    async with FaultyFederation(place, seed) as arena:
+    work = toy_workload(place / "workspace") if plan is None else workload_of(plan)
+    rounds = () if plan else (f"aggregator.settings.rounds_to_train={ROUNDS}",)
+    settings = *work.overrides, *rounds, f"admission.collaborators=[{', '.join(work.shards)}]"
+    async with FaultyFederation(place, seed, work) as arena:
         user = arena.federation.user_certificates
         client = PatientClient(lambda: arena.director, user, History(place / "history.jsonl"), place / "client")
         repetition = Repetition(arena, client)
-        await repetition.run(seed, runs)
+        await repetition.run(seed, runs, settings)
     for other in repetition.others:
         say(f"not the same: {other}")
     return {
@@ -184,11 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=1, help="decides who is killed and when")
     parser.add_argument("--runs", type=int, default=50, help="how many disturbed runs")
+    parser.add_argument("--plan", type=Path, help="a plan whose workspace has shards; else that of a toy workload")
     parser.add_argument("--keep", type=Path, help="keep everything in this new directory")
     options = parser.parse_args(arguments)
     place = (options.keep or Path(tempfile.mkdtemp(prefix="fx-determinism-"))).resolve()
     place.mkdir(parents=True, exist_ok=True)
-    line = asyncio.run(repeat(place, options.seed, options.runs))
+    line = asyncio.run(repeat(place, options.seed, options.runs, options.plan))
     code = 1 if line["others"] else 2 if line["landed"] != options.runs else 0
     if code:
         say(f"everything is kept in {place}")

@@ -30,6 +30,7 @@ from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.evidence import gather
 from openfl_like.testing.faults.faulty_federation import FaultyFederation
 from openfl_like.testing.faults.invariants import Breach, Expected, Reference, check, remains
+from openfl_like.testing.faults.workload import toy_workload
 from openfl_like.testing.gate import Gate
 
 ROUNDS = 2
@@ -254,7 +255,7 @@ class Suite:
         while self._waiting:
             self._arenas += 1
             place = self.place / f"arena-{self._arenas}"
-            arena = FaultyFederation(place, self._arenas, sites=2)
+            arena = FaultyFederation(place, self._arenas, toy_workload(place / "workspace", sites=2))
             async with arena, Gate(load_plan(arena.plan).seed, arena.names) as gate:
                 await self._try_on(arena, gate, History(place / "history.jsonl"))
             self.own_ends += arena.own_ends

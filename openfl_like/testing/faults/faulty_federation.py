@@ -17,9 +17,8 @@ from openfl_like.services.local_federation import LocalFederation
 from openfl_like.tasks import TaskOwner
 from openfl_like.testing.faults.evidence import Process, held_ports, strays_below
 from openfl_like.testing.faults.proxy import PASS, FaultProxy
-from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.faults.workload import Workload, toy_workload
 
-SITES = {"site-1": 1.0, "site-2": -2.0, "site-3": 5.0}
 USER = "user"
 AGGREGATOR = "aggregator"
 PROXIED_HOST = "127.0.0.2"  # a proxy listens on an Aggregator's port here; the Aggregator itself on 127.0.0.1
@@ -36,18 +35,21 @@ class FaultyFederation:
     Args:
         directory: Where keys, state and logs go; nothing else may work below it.
         seed: Decides what the proxies draw.
-        sites: Its sites, up to three.
+        workload: What it works at; None: the toy workload of three sites.
 
     Attributes:
+        plan: The plan of the workload.
+        names: The sites, in order.
         lines: Site or user -> the proxy before the Director that it dials; `AGGREGATOR` -> those before the ports of
             Aggregators.
     """
 
     directory: Path
     seed: int = 0
-    sites: int = 3
+    workload: Workload | None = None
     federation: LocalFederation = field(init=False)
     plan: Path = field(init=False)
+    names: list[str] = field(init=False)
     lines: dict[str, list[FaultProxy]] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     own_ends: list[str] = field(default_factory=list)
@@ -57,15 +59,12 @@ class FaultyFederation:
     _closing: bool = False
 
     def __post_init__(self) -> None:
-        self.plan, shards = write_workspace(self.directory / "workspace", {name: SITES[name] for name in self.names})
+        work = self.workload or toy_workload(self.directory / "workspace")
+        self.plan, self.names = work.plan, list(work.shards)
         environment = {failpoints.SWITCH: f"@{self.switch}", failpoints.LANDED: str(self.landed)}
         place = self.directory / "federation"
-        self.federation = LocalFederation(place, shards, SAMPLE_SHAPE, TARGET_SHAPE, environment=environment)
-
-    @property
-    def names(self) -> list[str]:
-        """The sites, in order."""
-        return list(SITES)[: self.sites]
+        shapes = work.sample_shape, work.target_shape
+        self.federation = LocalFederation(place, work.shards, *shapes, environment=environment)
 
     @property
     def switch(self) -> Path:
