@@ -16,7 +16,7 @@ TESTS = $(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/contract 
 	$(BIN)/python -m pytest tests/unit tests/contract tests/docs -m "not process" --frameworks tensorflow
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jax test-ray check check-interpreters test-process test-process-sample test-process-fast-rounds test-process-slow-machine test-gpu chaos chaos-sample failpoints determinism misbehaviour combinations aggregation-examples bench bench-quick robustness learning docs image-check golden protos clean
+.PHONY: help demo test test-jax test-ray check check-interpreters check-interpreter test-process test-process-sample test-process-fast-rounds test-process-slow-machine test-gpu chaos chaos-sample failpoints determinism misbehaviour combinations aggregation-examples bench bench-quick robustness learning docs image-check golden protos clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 28
@@ -71,6 +71,9 @@ check: $(TOOLS) ## Formatting, lint, types, layers, and every test without child
 
 check-interpreters: ## The tests that need no learning framework, on every other Python from 3.11 to 3.13 that runs here
 	$(PYTHON) tools/interpreters.py
+
+check-interpreter: ## The same on one of them that is drawn
+	$(PYTHON) tools/interpreters.py --one
 
 chaos: $(INSTALLED) ## Break a federation at random and check what is left: make chaos SEED=1 FAULTS=200
 	$(BIN)/python -m openfl_like.testing.faults.chaos $(if $(SEED),--seed $(SEED)) --faults $(or $(FAULTS),200) $(if $(MIX),--mix $(MIX)) $(if $(RATE),--rate $(RATE))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from pace import limit
 
+from openfl_like.plan.workspace import plan_path
+
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
 
 
@@ -47,8 +49,11 @@ def test_what_takes_longer_is_survived() -> None:
 
 
 @pytest.mark.long
-def test_a_plan_has_the_same_bytes_whoever_is_killed() -> None:
-    code, line, words = run("faults.determinism", "--runs", "2", "--seed", "3")
+@pytest.mark.parametrize(
+    "plan", [(), pytest.param(("--plan", str(plan_path("digits_scaffold"))), marks=pytest.mark.torch)]
+)
+def test_a_plan_has_the_same_bytes_whoever_is_killed(plan: tuple[str, ...]) -> None:
+    code, line, words = run("faults.determinism", "--runs", "2", "--seed", "3", *plan)
     assert code == 0, words
     assert (line["landed"], line["identical"], line["others"]) == (2, 2, 0)
 
