@@ -1,5 +1,6 @@
 """What the callbacks of an experiment have written, as one archive between Director and user."""
 
+import io
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ MOST_BYTES = MOST_CALLBACKS * (256 << 20) + (1 << 20)
 """As much as all callbacks may write, and the index."""
 MOST_ARCHIVE_BYTES = MOST_BYTES + 3 * BLOCK * (MOST_FILES + 2)
 """Of the archive itself: a header for each file, and what fills its last block."""
+_PIECE_BYTES = 1 << 20
 RESULTS_KIND = Kind("archive of results", INDEX, MOST_BYTES, MOST_FILES + 1)
 
 
@@ -43,15 +45,12 @@ def write_results(folder: Path, out: Path) -> None:
         )
     if len(names) > MOST_FILES:
         raise ConflictError(f"there are {len(names):,} files, an archive holds {MOST_FILES:,}", place=str(folder.name))
-    total = 0
+    left = MOST_BYTES - (1 << 20)
     with out.open("wb") as archive:
-        _append(archive, INDEX, json.dumps(names).encode())
+        _append(archive, INDEX, io.BytesIO(json.dumps(names).encode()), left)
         for name in names:
-            data = _content(folder / name)
-            total += len(data)
-            if total > MOST_BYTES - (1 << 20):
-                raise ConflictError(f"the results have more than {total:,} bytes", place=name)
-            _append(archive, f"{_BELOW}{name}", data)
+            with _opened(folder / name) as file:
+                left -= _append(archive, f"{_BELOW}{name}", file, left)
         archive.write(END)
 
 
@@ -69,22 +68,37 @@ def _files(folder: Path) -> Iterator[str]:
             yield relative
 
 
-def _content(path: Path) -> bytes:
-    """Return the bytes of a plain file; one that has gone meanwhile is empty."""
+def _opened(path: Path) -> BinaryIO:
+    """Open a plain file; one that has gone meanwhile is empty."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        return b""
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
-        return file.read(MOST_BYTES)
+        return io.BytesIO()
+    file = os.fdopen(descriptor, "rb")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return file
+    file.close()
+    return io.BytesIO()
 
 
-def _append(archive: BinaryIO, path: str, data: bytes) -> None:
-    archive.write(header_of(path, len(data)))
-    archive.write(data)
-    archive.write(b"\0" * (-len(data) % BLOCK))
+def _append(archive: BinaryIO, path: str, file: BinaryIO, most: int) -> int:
+    """Copy a file to the end of an archive; its size is known when it has been read to its end.
+
+    Raises:
+        ConflictError: If it has more bytes than it may.
+    """
+    start, size = archive.tell(), 0
+    archive.write(header_of(path, 0))
+    while piece := file.read(_PIECE_BYTES):
+        size += len(piece)
+        if size > most:
+            raise ConflictError(f"the results have more than {MOST_BYTES - (1 << 20):,} bytes", place=path)
+        archive.write(piece)
+    archive.write(b"\0" * (-size % BLOCK))
+    archive.seek(start)
+    archive.write(header_of(path, size))
+    archive.seek(0, os.SEEK_END)
+    return size
 
 
 def read_results(archive: Path, into: Path) -> list[Path]:
