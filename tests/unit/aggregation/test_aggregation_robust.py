@@ -24,6 +24,7 @@ from openfl_like.tensors.memory import TensorMemory
 
 EXAMPLES = int(os.environ.get("OPENFL_LIKE_EXAMPLES", "150"))
 """Of each rule."""
+pytestmark = pytest.mark.timeout(max(120, EXAMPLES))
 CLOSE = 1e-9
 """Smaller differences are rounding."""
 
@@ -31,8 +32,8 @@ CLOSE = 1e-9
 class Rounds:
     """Combines updates as an Aggregator does, from memory, one round after the other."""
 
-    def __init__(self, folder: Path, rule: AggregationRule, base: Vector) -> None:
-        self._folder, self._recipe, self._number = folder, Recipe(rule), 0
+    def __init__(self, folder: Path, rule: AggregationRule, base: Vector, arrival: int = 1) -> None:
+        self._folder, self._recipe, self._number, self._arrival = folder, Recipe(rule), 0, arrival
         write_tensors(folder / "model-0", {"w": base}, sync=False)
 
     def round(self, updates: Sequence[Vector], samples: Sequence[float] | None = None) -> Vector:
@@ -45,12 +46,12 @@ class Rounds:
         state = self._folder / f"state-{number - 1}"
         start = Start(number, self._folder / f"model-{number - 1}", state if state.exists() else None)
         out = Output(self._folder / f"model-{number}", self._folder / f"state-{number}", sync=False)
-        aggregate_files(self._recipe, items, out, start=start)
+        aggregate_files(self._recipe, items[:: self._arrival], out, start=start)
         return read_tensors(self._folder / f"model-{number}")["w"]
 
 
-def combined(folder: Path, rule: AggregationRule, base: Vector, updates: Sequence[Vector]) -> Vector:
-    return Rounds(folder, rule, base).round(updates)
+def combined(folder: Path, rule: AggregationRule, base: Vector, updates: Sequence[Vector], arrival: int = 1) -> Vector:
+    return Rounds(folder, rule, base, arrival).round(updates)
 
 
 # ---- the papers in plain NumPy ------------------------------------------------------------------------------------
@@ -93,6 +94,14 @@ def naive_bulyan(updates: Vector, dishonest: int) -> Vector | None:
         away = sorted((abs(value - middle), value) for value in values)
         made[column] = np.mean([value for _, value in away[: len(kept) - 2 * dishonest]])
     return made
+
+
+def naive_geometric(updates: Vector, smoothing: float, iterations: int) -> Vector:
+    point: Vector = updates.mean(axis=0)
+    for _ in range(iterations):
+        pulls = 1 / np.maximum(smoothing, np.linalg.norm(updates - point, axis=1))
+        point = (pulls[:, np.newaxis] * updates).sum(axis=0) / pulls.sum()
+    return point
 
 
 def shorter(each: Vector, bound: float) -> Vector:
@@ -145,6 +154,34 @@ def check(folder: Path, rule: AggregationRule, drawn: Vector, naive: Callable[[V
     if wanted is not None:
         made = combined(folder, rule, base, list(updates))
         assert np.abs(made - wanted).max() <= CLOSE * max(1.0, np.abs(drawn).max())
+        late = combined(folder, rule, base, list(updates), arrival=-1)
+        assert late.tobytes() == made.tobytes()
+
+
+@many
+@given(drawn=models(1))
+def test_the_median_is_numpy_s(tmp_path_factory: pytest.TempPathFactory, drawn: Vector) -> None:
+    check(_folder(tmp_path_factory), Median(), drawn, lambda _, updates: np.median(updates, axis=0))
+
+
+@many
+@given(drawn=models(5))
+def test_the_trimmed_mean_is_that_of_sorted_columns(tmp_path_factory: pytest.TempPathFactory, drawn: Vector) -> None:
+    def naive(_: Vector, updates: Vector) -> Vector:
+        cut = dishonest_of(0.2, len(updates))
+        kept: Vector = np.sort(updates, axis=0)[cut : len(updates) - cut].mean(axis=0)
+        return kept
+
+    check(_folder(tmp_path_factory), TrimmedMean(fraction=0.2), drawn, naive)
+
+
+@many
+@given(drawn=models(1), iterations=st.integers(1, 4))
+def test_the_geometric_median_is_that_of_whole_updates(
+    tmp_path_factory: pytest.TempPathFactory, drawn: Vector, iterations: int
+) -> None:
+    rule = GeometricMedian(iterations=iterations, smoothing=0.1)
+    check(_folder(tmp_path_factory), rule, drawn, lambda _, updates: naive_geometric(updates, 0.1, iterations))
 
 
 @many
