@@ -36,6 +36,15 @@ BUILTIN: dict[str, dict[str, str]] = {
         "mimelite": "openfl_like.frameworks.algorithms.mime:MimeLite",
         "mime": "openfl_like.frameworks.algorithms.mime:Mime",
     },
+    "metric": {
+        "accuracy": "openfl_like.frameworks.metrics.classifiers:Accuracy",
+        "top_k_accuracy": "openfl_like.frameworks.metrics.classifiers:TopKAccuracy",
+        "f1_macro": "openfl_like.frameworks.metrics.classifiers:F1Macro",
+        "auc": "openfl_like.frameworks.metrics.classifiers:Auc",
+        "mse": "openfl_like.frameworks.metrics.regression:MeanSquaredError",
+        "mae": "openfl_like.frameworks.metrics.regression:MeanAbsoluteError",
+        "r2": "openfl_like.frameworks.metrics.regression:R2",
+    },
     "server_algorithm": {
         "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",
         "feddyn": "openfl_like.aggregation.algorithms:FedDynServer",
@@ -181,7 +190,17 @@ BUILTIN: dict[str, dict[str, str]] = {
 }
 
 BY_PATH = frozenset(
-    {"shard", "partitioner", "device_monitor", "task_runner", "data_loader", "algorithm", "estimator", "model"}
+    {
+        "shard",
+        "partitioner",
+        "device_monitor",
+        "task_runner",
+        "data_loader",
+        "algorithm",
+        "metric",
+        "estimator",
+        "model",
+    }
 )
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data and machine, and
 what nobody but the worker at a site loads."""

@@ -5,14 +5,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 from blake3 import blake3
@@ -29,6 +29,7 @@ from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
 from openfl_like.frameworks.algorithms.personal import PersonalTensors
 from openfl_like.frameworks.algorithms.session import Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.metrics.base import ChosenMetrics, TaskMetrics, build_metrics
 from openfl_like.frameworks.reported import read_metrics, read_samples
 from openfl_like.frameworks.runner import (
     DataLoader,
@@ -41,6 +42,7 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.models import GlobalModel, given, opened, shared_tensors
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
@@ -55,10 +57,6 @@ from openfl_like.tensors.named import bytes_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
-
-
-GlobalModel: TypeAlias = Path | TensorFile
-"""A global model: its file, or that file open for all who want it."""
 
 
 @dataclass(slots=True)
@@ -123,6 +121,7 @@ class Performer:
         self._state = SiteState(state)
         self._personal = PersonalTensors(plan.aggregation.rules)
         self._allowance = Allowance(clock)
+        self._task_metrics = TaskMetrics()
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
@@ -137,10 +136,12 @@ class Performer:
             classes=self._form.classes,
             hooks=self._session or NO_HOOKS,
             allowance=self._allowance,
+            metrics=self._task_metrics,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
             self._runner = self._build_runner(plan.task_runner, context)
+            self._metrics = self._build_metrics(plan)
             self._stateless = self._is_stateless()
             with self._blame(f"the compression '{plan.compression_pipeline.template}'"):
                 self._encoding = build_encoding(plan)
@@ -193,6 +194,10 @@ class Performer:
             runner = factory(self._loader, context, **part.settings)
         check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
+
+    def _build_metrics(self, plan: Plan) -> dict[str, ChosenMetrics]:
+        with self._blame("building the metrics"):
+            return build_metrics(plan)
 
     def importable(self) -> AbstractContextManager[None]:
         """Return a context in which the modules of the workspace can be imported."""
@@ -257,7 +262,7 @@ class Performer:
             np.random.seed(assignment.seed % 2**32)
             if assignment.phase is Phase.INITIALISE:
                 return self._initialise(assignment, out)
-            return self._run(assignment, _given(model), out)
+            return self._run(assignment, given(model), out)
 
     def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
@@ -276,14 +281,16 @@ class Performer:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         kept = self._kept(assignment)
-        with _opened(model) as file:
+        with opened(model) as file:
             self._personal.open(file, kept)
         self._load(model)
         failpoint("worker.model.read")
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
         if self._session is not None and assignment.phase is Phase.TRAIN:
             state = self._personal.without(kept)
-            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state, self._personal.names))
+            self._session.open(
+                Opening(assignment.round, self._rounds, shared_tensors(model), state, self._personal.names)
+            )
         for call in assignment.tasks:
             self._task = call.name
             wanted = self._wanted(call, work, model)
@@ -359,6 +366,7 @@ class Performer:
                 self._parameters[call.function] = parameters_of(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             self._check_arguments(function, call)
+            self._task_metrics.begin_task(self._metrics.get(call.name))
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
@@ -375,12 +383,13 @@ class Performer:
         with self._blame(f"task '{call.name}'"):
             metrics = dict(result.metrics)
         work.metrics[call.name] = read_metrics(call.name, metrics)
+        self._task_metrics.check_reported(call.name, work.metrics[call.name])
         samples = read_samples(call.name, result.num_samples)
         if call.trains or not work.trained:
             work.num_samples = samples
 
     def _load(self, model: GlobalModel, *, own: bool = True) -> None:
-        with _opened(model) as file, self._blame("loading the model"):
+        with opened(model) as file, self._blame("loading the model"):
             tensors = {name: file.tensor(name) for name in file.names if not is_algorithms(name)}
             self._runner.set_tensors(self._personal.in_place(tensors) if own else tensors)
 
@@ -479,20 +488,3 @@ class _Blame:
         """Raise what is to be told, unless whoever runs a simulation interrupts it."""
         if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
             raise self.performer.failed_at(self.what, error) from error
-
-
-def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:
-    """Open a model for a while; one that is open already stays so."""
-    return nullcontext(model) if isinstance(model, TensorFile) else TensorFile(model)
-
-
-def _shared(model: GlobalModel) -> dict[str, np.ndarray]:
-    """Read the algorithm's tensors in a global model."""
-    with _opened(model) as file:
-        return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
-
-
-def _given(model: GlobalModel | None) -> GlobalModel:
-    if model is None:
-        raise TaskError("the assignment came without a model file")
-    return model
