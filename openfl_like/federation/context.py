@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.control.decision import Controller
-from openfl_like.federation.events import Announce, Command
+from openfl_like.federation.events import Announce, Command, SendAssignment
 from openfl_like.federation.participation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.participation.selection import Selector
 from openfl_like.federation.participation.work import TasksAlone, WorkPolicy, WorkView
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.state import ExperimentState
-from openfl_like.federation.task import Phase, TaskCall, Work
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Work
 from openfl_like.plan.limits import return_limit_s
 from openfl_like.plan.schema import Plan
 
@@ -53,6 +53,12 @@ class ExperimentContext:
     def emit(self, command: Command) -> None:
         """Give a command."""
         self.commands.append(command)
+
+    def give_out(self, assignment: Assignment) -> None:
+        """Give the command to hand an assignment out, and count its model."""
+        if self.state.traffic is not None:
+            self.state.traffic.give(assignment.collaborator, assignment.model)
+        self.emit(SendAssignment(assignment))
 
     def announce(self, announcement: Announcement) -> None:
         """Give the command to tell everybody."""

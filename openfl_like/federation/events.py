@@ -65,9 +65,10 @@ class CollaboratorRevoked:
 
 @dataclass(frozen=True, slots=True)
 class UpdateCommitted:
-    """An update is complete in the spool, its digest verified."""
+    """An update is complete in the spool, its digest verified; ``size_bytes`` is the size of its file as it came."""
 
     update: Update
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,15 @@ class UpdatesValidated:
 
 @dataclass(frozen=True, slots=True)
 class ModelAggregated:
-    """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any."""
+    """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any.
+
+    ``size_bytes`` is the size of the model's file.
+    """
 
     round: int
     digest: str
     server_state: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

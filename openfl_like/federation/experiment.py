@@ -42,9 +42,11 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
+from openfl_like.federation.participation.traffic import Traffic
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
+from openfl_like.federation.stopping import goes_by_traffic
 from openfl_like.federation.task import Phase, Update
 from openfl_like.federation.validation.verdict import factors_of
 from openfl_like.numbered_names import NumberedNames
@@ -72,15 +74,24 @@ class Experiment:
         plan: What was agreed.
         expected: The collaborators asked, in place of the plan's ``admission.collaborators``.
         initial_model: Identity of the model to start from; without one a collaborator makes it in round 0.
+        initial_bytes: The size of its file.
 
     Raises:
         PlanError: If a part that the plan names cannot be built.
     """
 
-    def __init__(self, experiment_id: str, plan: Plan, expected: Collection[str] = (), initial_model: str = "") -> None:
+    def __init__(
+        self,
+        experiment_id: str,
+        plan: Plan,
+        expected: Collection[str] = (),
+        initial_model: str = "",
+        initial_bytes: int = 0,
+    ) -> None:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
-        state = ExperimentState(experiment_id, names, initial_model)
+        traffic = Traffic(model_bytes=initial_bytes) if goes_by_traffic(plan) else None
+        state = ExperimentState(experiment_id, names, initial_model, traffic=traffic)
         self._context = build_context(plan, state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
@@ -296,7 +307,7 @@ class Experiment:
         if current is None:
             phases.refuse_update(self._context, event.update, "no round is open")
         else:
-            phases.take_update(self._context, current, event.update)
+            phases.take_update(self._context, current, event.update, event.size_bytes)
 
     def _on_surplus(self, event: UncountedUpdateArrived) -> None:
         surplus.note(self._context, event)
@@ -356,6 +367,8 @@ class Experiment:
         if current is None:
             return
         current.keep(event.digest, event.server_state)
+        if context.state.traffic is not None and event.size_bytes:
+            context.state.traffic.model_bytes = event.size_bytes
         buffered.made(context)
         weights = weights_of(list(current.trained.values()), current.control.weights)
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}

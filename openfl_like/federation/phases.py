@@ -15,7 +15,6 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
-    SendAssignment,
     StartTimer,
     TaskFailed,
     WithdrawAssignment,
@@ -138,7 +137,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
         work=state.work.get(name),
     )
-    context.emit(SendAssignment(assignment))
+    context.give_out(assignment)
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))
 
 
@@ -158,8 +157,15 @@ def resume(context: ExperimentContext, state: RoundState, returning: list[Member
         context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
 
-def take_update(context: ExperimentContext, state: RoundState, update: Update) -> None:
-    """Take an answer that is awaited; say so if it is not."""
+def take_update(context: ExperimentContext, state: RoundState, update: Update, size_bytes: int = 0) -> None:
+    """Take an answer that is awaited; say so if it is not.
+
+    Args:
+        context: The experiment.
+        state: The open round.
+        update: The answer.
+        size_bytes: The size of its file.
+    """
     site = context.roster.site(update.collaborator)
     if site is not None and site.took(update):
         return
@@ -175,6 +181,8 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
         return
     _tell_undefined(context, site, update, undefined)
     site.take(update)
+    if context.state.traffic is not None:
+        context.state.traffic.received_bytes += size_bytes
     state.heard = context.now
     took_s = context.now - _put(context, state, update)
     longest_s = context.state.longest_s
@@ -192,6 +200,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
             num_samples=update.num_samples,
             metrics={task: dict(metrics) for task, metrics in update.metrics.items()},
             duration_s=update.duration_s,
+            size_bytes=size_bytes,
         )
     )
 

@@ -19,7 +19,7 @@ from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s")
+_CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s", "traffic_bytes")
 
 
 def check_plan(plan: Plan, source: str = "plan") -> None:

@@ -235,7 +235,8 @@ class Deadline(Section):
 class StopRule(Section):
     """One stop rule; exactly one of the keys, but that ``metric`` goes with ``min`` or ``max``.
 
-    ``patience`` counts rounds without a better ``model_store.best`` metric, ``wall_s`` the seconds that rounds took.
+    ``patience`` counts rounds without a better ``model_store.best`` metric, ``wall_s`` the seconds that rounds took,
+    ``traffic_bytes`` what models and updates have come to, see `federation.participation.traffic`.
     """
 
     rounds: Annotated[int, Field(ge=1)] | None = None
@@ -245,12 +246,14 @@ class StopRule(Section):
     loss_max: float | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     wall_s: Annotated[float, Field(gt=0)] | None = None
+    traffic_bytes: Annotated[int, Field(ge=1)] | None = None
 
     @model_serializer(mode="wrap")
     def _without_late_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out what came after 0.1.0 and is not given, so that the digests of older plans stay."""
         values: dict[str, object] = write(self)
-        return values if self.wall_s is not None else {key: values[key] for key in values if key != "wall_s"}
+        late = ("wall_s", "traffic_bytes")
+        return {key: value for key, value in values.items() if key not in late or value is not None}
 
 
 class Stop(Section):

@@ -139,6 +139,16 @@ class ModelRepository:
     def _place(self, update: Update) -> Path | TensorMemory:
         return self.in_memory.find(update) or self._copies.find(update) or self.spool_path(update)
 
+    def size_bytes(self, update: Update) -> int:
+        """Return how large the file of an update is, or would be; 0 if it is gone."""
+        found = self.in_memory.find(update)
+        if found is not None:
+            return found.size_bytes
+        try:
+            return self.spool_path(update).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def spool_path(self, work: Assignment | Update) -> Path:
         """Return the place in the spool of an assignment's update."""
         return self._files.update(work.round, work.phase, work.collaborator)
@@ -287,7 +297,7 @@ class ModelRepository:
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
-        return ModelAggregated(command.round, combined.model.digest, state)
+        return ModelAggregated(command.round, combined.model.digest, state, combined.model.total_bytes)
 
     def _arrived(self, command: Aggregate) -> Combined | None:
         """Return the model that was made while its updates came in, if it is the one that is asked for."""

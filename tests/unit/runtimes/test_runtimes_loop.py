@@ -319,3 +319,16 @@ async def test_the_machine_s_clock_calls_back_and_can_be_told_not_to() -> None:
     async with asyncio.timeout(10):
         await rung.wait()
     assert clock.now() > 1_700_000_000
+
+
+async def test_what_has_travelled_is_what_the_files_have(
+    plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles
+) -> None:
+    run = Run(plan_with(stop={"any": [{"traffic_bytes": 10**9}]}), store, files.directory)
+    await run.to_its_end(sites_of("bern", "zurich"))
+    initial, *updates = [told.size_bytes for told in run.only(UpdateReceived) if told.phase is not Phase.EVALUATE]
+    model_bytes = files.model(2).stat().st_size
+    assert initial == files.model(0).stat().st_size == model_bytes
+    assert len(updates) == 4
+    assert set(updates) == {model_bytes}  # nothing is compressed
+    assert run.only(RoundFinished)[-1].traffic_bytes == initial + 4 * model_bytes + 3 * 2 * model_bytes
