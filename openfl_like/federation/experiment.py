@@ -42,7 +42,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
-from openfl_like.federation.participation.traffic import Traffic
+from openfl_like.federation.participation.traffic import TrafficCount
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
@@ -90,7 +90,7 @@ class Experiment:
     ) -> None:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
-        traffic = Traffic(model_bytes=initial_bytes) if goes_by_traffic(plan) else None
+        traffic = TrafficCount(model_bytes=initial_bytes) if goes_by_traffic(plan) else None
         state = ExperimentState(experiment_id, names, initial_model, traffic=traffic)
         self._context = build_context(plan, state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
@@ -264,6 +264,7 @@ class Experiment:
             context.announce(CollaboratorRefused(name, refusal))
             return
         self._connected.add(name)
+        context.note_ready(name, event.facts)
         if context.roster.join(name, event.certificate_list):
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
@@ -307,7 +308,7 @@ class Experiment:
         if current is None:
             phases.refuse_update(self._context, event.update, "no round is open")
         else:
-            phases.take_update(self._context, current, event.update, event.size_bytes)
+            phases.take_update(self._context, current, event)
 
     def _on_surplus(self, event: UncountedUpdateArrived) -> None:
         surplus.note(self._context, event)
@@ -335,6 +336,9 @@ class Experiment:
         context, current = self._context, self._context.state.at_step(event.round, Step.VALIDATE)
         if current is None:
             return
+        for name, sketch in event.sketches.items():
+            if name in context.state.histories and current.phase is Phase.TRAIN:
+                context.state.histories[name] = replace(context.state.histories[name], sketch=sketch)
         phases.drop_refused(context, current, event.problems)
         phases.judge_updates(context, current, event.verdicts)
         if current.phase is Phase.INITIALISE and not current.updates:

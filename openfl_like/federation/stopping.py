@@ -111,7 +111,7 @@ def stop_reason(plan: Plan, history: Sequence[ModelVersion], seconds: float = 0.
         plan: Its ``stop`` rules and ``rounds_to_train`` count.
         history: Every published version, the initial one first.
         seconds: What the rounds took together.
-        moved_bytes: What models and updates have come to so far; see `Traffic`.
+        moved_bytes: What models and updates have come to so far; see `TrafficCount`.
     """
     if not history:
         return ""

@@ -275,7 +275,7 @@ class ExperimentLoop:
     def _sized(self, event: Event) -> Event:
         """Say of an update how large it is: all runtimes have it in the same place."""
         if isinstance(event, UpdateCommitted) and event.update.digest:
-            return replace(event, size_bytes=self._repository.size_bytes(event.update))
+            return replace(event, size_bytes=self._repository.in_memory.size_bytes(event.update))
         return event
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:

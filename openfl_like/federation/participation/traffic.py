@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Traffic:
+class TrafficCount:
     """What has gone from the Aggregator to the sites, and come back.
 
     A model counts with the size of its file for each site that is asked to work on it, once a model and site: sites
