@@ -69,6 +69,11 @@ KINDS = {
         "What a site adds to its training loop, keeps and sends; `algorithm.template` in the plan, or `module:attr` of "
         "the workspace. See [algorithms](../algorithms.md).",
     ),
+    "metric": (
+        "openfl_like.frameworks.metrics.base:Metric",
+        "What tasks measure; `tasks.*.metrics` in the plan, a list, or `module:attr` of the workspace. See "
+        "[metrics](../evaluation.md#metrics).",
+    ),
     "server_algorithm": (
         "openfl_like.aggregation.algorithms:ServerAlgorithm",
         "What is done at the Aggregator with what an algorithm sends; it has the name of the algorithm. See "

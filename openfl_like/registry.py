@@ -36,6 +36,15 @@ BUILTIN: dict[str, dict[str, str]] = {
         "mimelite": "openfl_like.frameworks.algorithms.mime:MimeLite",
         "mime": "openfl_like.frameworks.algorithms.mime:Mime",
     },
+    "metric": {
+        "accuracy": "openfl_like.frameworks.metrics.classifiers:Accuracy",
+        "top_k_accuracy": "openfl_like.frameworks.metrics.classifiers:TopKAccuracy",
+        "f1_macro": "openfl_like.frameworks.metrics.classifiers:F1Macro",
+        "auc": "openfl_like.frameworks.metrics.classifiers:Auc",
+        "mse": "openfl_like.frameworks.metrics.regression:MeanSquaredError",
+        "mae": "openfl_like.frameworks.metrics.regression:MeanAbsoluteError",
+        "r2": "openfl_like.frameworks.metrics.regression:R2",
+    },
     "server_algorithm": {
         "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",
         "feddyn": "openfl_like.aggregation.algorithms:FedDynServer",
@@ -57,6 +66,17 @@ BUILTIN: dict[str, dict[str, str]] = {
         "ucb": "openfl_like.federation.participation.informed:UpperConfidenceBound",
         "best_time": "openfl_like.federation.participation.informed:BestTime",
         "rotation": "openfl_like.federation.participation.informed:Rotation",
+        "connection_order": "openfl_like.federation.participation.ranked:ConnectionOrder",
+        "best_speed": "openfl_like.federation.participation.ranked:BestSpeed",
+        "best_network": "openfl_like.federation.participation.ranked:BestNetwork",
+        "best_expected_time": "openfl_like.federation.participation.ranked:BestExpectedTime",
+        "time_rotation": "openfl_like.federation.participation.ranked:TimeRotation",
+        "best_energy": "openfl_like.federation.participation.limited:BestEnergy",
+        "limited_time": "openfl_like.federation.participation.limited:LimitedTime",
+        "limited_energy": "openfl_like.federation.participation.limited:LimitedEnergy",
+        "budgeted_fairness": "openfl_like.federation.participation.limited:BudgetedFairness",
+        "capability": "openfl_like.federation.participation.limited:Capability",
+        "cluster": "openfl_like.federation.participation.clusters:Cluster",
     },
     "work": {
         "none": "openfl_like.federation.participation.work:TasksAlone",
@@ -181,7 +201,17 @@ BUILTIN: dict[str, dict[str, str]] = {
 }
 
 BY_PATH = frozenset(
-    {"shard", "partitioner", "device_monitor", "task_runner", "data_loader", "algorithm", "estimator", "model"}
+    {
+        "shard",
+        "partitioner",
+        "device_monitor",
+        "task_runner",
+        "data_loader",
+        "algorithm",
+        "metric",
+        "estimator",
+        "model",
+    }
 )
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data and machine, and
 what nobody but the worker at a site loads."""

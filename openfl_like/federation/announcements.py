@@ -167,7 +167,7 @@ class AssignmentSent:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReceived:
-    """An answer counts; ``metrics`` are task -> metric -> value."""
+    """An answer counts; ``metrics`` are task -> metric -> value, ``size_bytes`` is what its file has, as it came."""
 
     kind: ClassVar[str] = "update_received"
     round: int
@@ -176,6 +176,7 @@ class UpdateReceived:
     num_samples: int = 0
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     duration_s: float = 0.0
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +306,7 @@ class RoundFinished:
         evaluators: Who evaluated the model.
         unevaluated: Who should have, and did not -> why.
         seconds: How long the round took.
+        traffic_bytes: What models and updates have come to since the experiment began; None: nobody counts it.
     """
 
     kind: ClassVar[str] = "round_finished"
@@ -318,6 +320,7 @@ class RoundFinished:
     evaluators: tuple[str, ...] = ()
     unevaluated: Mapping[str, Failure] = field(default_factory=dict)
     seconds: float = 0.0
+    traffic_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from openfl_like.federation.announcements import AssignmentSent, CollaboratorAbs
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
     ModelVersion,
-    SendAssignment,
     StartTimer,
     ValidateUpdates,
     WithdrawAssignment,
@@ -144,7 +143,7 @@ def send(context: ExperimentContext, name: str) -> None:
     if training is None or context.roster.one(name).presence is not Presence.PRESENT:
         return
     given = training.assignment
-    context.emit(SendAssignment(given))
+    context.give_out(given)
     tasks: tuple[TaskCall, ...] = given.tasks
     context.announce(AssignmentSent(given.round, given.phase, name, tuple(call.name for call in tasks)))
 

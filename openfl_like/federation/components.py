@@ -10,6 +10,7 @@ from openfl_like.errors import FederationError, PlanError
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.control.decision import Controller
 from openfl_like.federation.participation.assignment import Assigner
+from openfl_like.federation.participation.needs import needs_of, refuse_unmet
 from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.work import WorkPolicy, WorkView
 from openfl_like.federation.state import ExperimentState
@@ -27,10 +28,12 @@ def build_context(plan: Plan, state: ExperimentState) -> ExperimentContext:
     Raises:
         PlanError: If one cannot be built; so do all functions here.
     """
+    selector, evaluation_selector = build_selector(plan), build_evaluation_selector(plan)
     return ExperimentContext(
         plan=plan,
-        selector=build_selector(plan),
-        evaluation_selector=_selector(plan.evaluation_selector, "evaluation_selector"),
+        selector=selector,
+        evaluation_selector=evaluation_selector,
+        needs=needs_of(selector, evaluation_selector),
         assigner=build_assigner(plan),
         work=build_work(plan),
         controllers=build_controllers(plan),
@@ -41,6 +44,16 @@ def build_context(plan: Plan, state: ExperimentState) -> ExperimentContext:
 def build_selector(plan: Plan) -> Selector:
     """Build the selector of those who train."""
     return _selector(plan.selector, "selector")
+
+
+def build_evaluation_selector(plan: Plan) -> Selector:
+    """Build the selector of those who evaluate."""
+    return _selector(plan.evaluation_selector, "evaluation_selector")
+
+
+def check_needs(plan: Plan, *, simulated: bool) -> None:
+    """Refuse a plan whose selectors go by what nobody will tell: see `refuse_unmet`."""
+    refuse_unmet(plan, build_selector(plan), build_evaluation_selector(plan), simulated=simulated)
 
 
 def _selector(component: Component, place: str) -> Selector:

@@ -5,21 +5,26 @@ from dataclasses import dataclass, field
 
 from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.control.decision import Controller
-from openfl_like.federation.events import Announce, Command
+from openfl_like.federation.events import Announce, Command, SendAssignment
 from openfl_like.federation.participation.assignment import Assigner, SameTasks, calls_in_phase
 from openfl_like.federation.participation.membership import Membership
-from openfl_like.federation.participation.selection import Selector
+from openfl_like.federation.participation.needs import Needs
+from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.work import TasksAlone, WorkPolicy, WorkView
+from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.state import ExperimentState
-from openfl_like.federation.task import Phase, TaskCall, Work
+from openfl_like.federation.task import Assignment, Phase, TaskCall, Work
 from openfl_like.plan.limits import return_limit_s
 from openfl_like.plan.schema import Plan
 
 
 @dataclass(slots=True)
 class ExperimentContext:
-    """The plan and its parts, the state, the time of the event, and the commands given so far."""
+    """The plan and its parts, the state, the time of the event, and the commands given so far.
+
+    ``needs`` is what the selectors go by besides what sites have done.
+    """
 
     plan: Plan
     selector: Selector
@@ -28,6 +33,7 @@ class ExperimentContext:
     controllers: tuple[Controller, ...]
     work: WorkPolicy
     state: ExperimentState
+    needs: frozenset[str] = frozenset()
     now: float = 0.0
     commands: list[Command] = field(default_factory=list)
     _dealt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -53,6 +59,12 @@ class ExperimentContext:
     def emit(self, command: Command) -> None:
         """Give a command."""
         self.commands.append(command)
+
+    def give_out(self, assignment: Assignment) -> None:
+        """Give the command to hand an assignment out, and count its model."""
+        if self.state.traffic is not None:
+            self.state.traffic.give(assignment.collaborator, assignment.model)
+        self.emit(SendAssignment(assignment))
 
     def announce(self, announcement: Announcement) -> None:
         """Give the command to tell everybody."""
@@ -82,6 +94,33 @@ class ExperimentContext:
         seeds = derive_seed(self.plan.seed, number, "work"), derive_seed(self.plan.seed, 0, "work")
         rounds = self.plan.aggregator.settings.rounds
         return dict(self.work.assign(WorkView(sorted(names), *seeds, number, rounds, self.state.histories)))
+
+    def view_of(self, eligible: Sequence[str], purpose: str) -> SelectionView:
+        """Return what a selector sees in the open round.
+
+        Args:
+            eligible: Who may be chosen.
+            purpose: Names the stream of random numbers that it draws from.
+        """
+        state = self.state
+        number = state.round.number if state.round is not None else 0
+        return SelectionView(
+            eligible,
+            self.roster.present(eligible),
+            derive_seed(self.plan.seed, number, purpose),
+            number,
+            state.histories,
+            connected=state.ready_order,
+            facts=state.facts,
+        )
+
+    def note_ready(self, name: str, facts: MachineFacts | None) -> None:
+        """Remember of a site that is ready what selectors go by."""
+        state = self.state
+        if Needs.ORDER in self.needs and name not in state.ready_order:
+            state.ready_order = (*state.ready_order, name)
+        if Needs.MACHINE in self.needs and facts is not None:
+            state.facts[name] = facts
 
     def members_with_calls(self, phase: Phase) -> Sequence[str]:
         """The members that have a task in a phase of the open round, sorted."""

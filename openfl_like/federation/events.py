@@ -10,6 +10,7 @@ from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure
+from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.verdict import UpdateVerdict
@@ -32,11 +33,12 @@ class CollaboratorJoined:
     """A collaborator is connected and ready for work, for the first time or again.
 
     ``certificate_list`` is the number of the revocation list under which the certificate was issued that it has shown;
-    None where nobody shows any.
+    None where nobody shows any. ``facts`` are what it tells of its machine.
     """
 
     collaborator: str
     certificate_list: int | None = None
+    facts: MachineFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,15 @@ class CollaboratorRevoked:
 
 @dataclass(frozen=True, slots=True)
 class UpdateCommitted:
-    """An update is complete in the spool, its digest verified."""
+    """An update is complete in the spool, its digest verified.
+
+    ``size_bytes`` is the size of its file as it came, ``energy_j`` what it has cost a simulated device; None: nobody
+    measures that.
+    """
 
     update: Update
+    size_bytes: int = 0
+    energy_j: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +107,27 @@ class TimerFired:
 class UpdatesValidated:
     """Every validator looked at the updates of a round.
 
-    ``problems`` names those that were refused by themselves and why; ``verdicts`` are of those that were compared.
+    ``problems`` names those that were refused by themselves and why; ``verdicts`` are of those that were compared,
+    ``sketches`` of those that are no problem, by collaborator, if a selector goes by them.
     """
 
     round: int
     problems: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[UpdateVerdict, ...] = ()
+    sketches: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAggregated:
-    """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any."""
+    """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any.
+
+    ``size_bytes`` is the size of the model's file.
+    """
 
     round: int
     digest: str
     server_state: str = ""
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

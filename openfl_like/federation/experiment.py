@@ -42,9 +42,11 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
+from openfl_like.federation.participation.traffic import TrafficCount
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
+from openfl_like.federation.stopping import goes_by_traffic
 from openfl_like.federation.task import Phase, Update
 from openfl_like.federation.validation.verdict import factors_of
 from openfl_like.numbered_names import NumberedNames
@@ -72,15 +74,24 @@ class Experiment:
         plan: What was agreed.
         expected: The collaborators asked, in place of the plan's ``admission.collaborators``.
         initial_model: Identity of the model to start from; without one a collaborator makes it in round 0.
+        initial_bytes: The size of its file.
 
     Raises:
         PlanError: If a part that the plan names cannot be built.
     """
 
-    def __init__(self, experiment_id: str, plan: Plan, expected: Collection[str] = (), initial_model: str = "") -> None:
+    def __init__(
+        self,
+        experiment_id: str,
+        plan: Plan,
+        expected: Collection[str] = (),
+        initial_model: str = "",
+        initial_bytes: int = 0,
+    ) -> None:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
-        state = ExperimentState(experiment_id, names, initial_model)
+        traffic = TrafficCount(model_bytes=initial_bytes) if goes_by_traffic(plan) else None
+        state = ExperimentState(experiment_id, names, initial_model, traffic=traffic)
         self._context = build_context(plan, state)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
@@ -253,6 +264,7 @@ class Experiment:
             context.announce(CollaboratorRefused(name, refusal))
             return
         self._connected.add(name)
+        context.note_ready(name, event.facts)
         if context.roster.join(name, event.certificate_list):
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
@@ -296,7 +308,7 @@ class Experiment:
         if current is None:
             phases.refuse_update(self._context, event.update, "no round is open")
         else:
-            phases.take_update(self._context, current, event.update)
+            phases.take_update(self._context, current, event)
 
     def _on_surplus(self, event: UncountedUpdateArrived) -> None:
         surplus.note(self._context, event)
@@ -324,6 +336,9 @@ class Experiment:
         context, current = self._context, self._context.state.at_step(event.round, Step.VALIDATE)
         if current is None:
             return
+        for name, sketch in event.sketches.items():
+            if name in context.state.histories and current.phase is Phase.TRAIN:
+                context.state.histories[name] = replace(context.state.histories[name], sketch=sketch)
         phases.drop_refused(context, current, event.problems)
         phases.judge_updates(context, current, event.verdicts)
         if current.phase is Phase.INITIALISE and not current.updates:
@@ -356,6 +371,8 @@ class Experiment:
         if current is None:
             return
         current.keep(event.digest, event.server_state)
+        if context.state.traffic is not None and event.size_bytes:
+            context.state.traffic.model_bytes = event.size_bytes
         buffered.made(context)
         weights = weights_of(list(current.trained.values()), current.control.weights)
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}

@@ -129,6 +129,7 @@ def publish(context: ExperimentContext, current: RoundState, *, skipped: bool = 
             evaluators=tuple(sorted(current.updates)) if evaluated else (),
             unevaluated=current.unevaluated(),
             seconds=seconds,
+            traffic_bytes=state.traffic.total_bytes if state.traffic is not None else None,
         )
     )
     context.roster.settle({*current.selected, *current.assigned})
@@ -209,7 +210,9 @@ def _note_shortfalls(context: ExperimentContext, current: RoundState) -> None:
 def _go_on(context: ExperimentContext) -> None:
     """End the experiment if it has made what it was to make; begin the next round otherwise."""
     versions = context.state.versions
-    reason = stop_reason(context.plan, versions, context.state.seconds)
+    traffic = context.state.traffic
+    moved_bytes = traffic.total_bytes if traffic is not None else 0
+    reason = stop_reason(context.plan, versions, context.state.seconds, moved_bytes)
     skipped = context.plan.participation.policy == "skip" and _learnt_nothing(context)
     if reason and skipped and versions[-1].round:
         fail(context, f"{reason}, and in none of them came as many updates as participation wants")

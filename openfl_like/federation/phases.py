@@ -15,9 +15,9 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import (
-    SendAssignment,
     StartTimer,
     TaskFailed,
+    UpdateCommitted,
     WithdrawAssignment,
 )
 from openfl_like.federation.failure import Failure, FailureKind
@@ -25,7 +25,7 @@ from openfl_like.federation.participation.membership import Member, Presence
 from openfl_like.federation.participation.selection import SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN, past_training
 from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
-from openfl_like.federation.seeds import assignment_seed, derive_seed
+from openfl_like.federation.seeds import assignment_seed
 from openfl_like.federation.task import (
     Assignment,
     Phase,
@@ -150,7 +150,7 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
         train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
         work=state.work.get(name),
     )
-    context.emit(SendAssignment(assignment))
+    context.give_out(assignment)
     context.announce(AssignmentSent(state.number, phase, name, tuple(call.name for call in calls)))
 
 
@@ -170,8 +170,9 @@ def resume(context: ExperimentContext, state: RoundState, returning: list[Member
         context.emit(StartTimer(state.deadline_timer, context.plan.deadline.round_s))
 
 
-def take_update(context: ExperimentContext, state: RoundState, update: Update) -> None:
+def take_update(context: ExperimentContext, state: RoundState, committed: UpdateCommitted) -> None:
     """Take an answer that is awaited; say so if it is not."""
+    update, size_bytes = committed.update, committed.size_bytes
     site = context.roster.site(update.collaborator)
     if site is not None and site.took(update):
         return
@@ -187,13 +188,17 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
         return
     _tell_undefined(context, site, update, undefined)
     site.take(update)
+    if context.state.traffic is not None:
+        context.state.traffic.received_bytes += size_bytes
     state.heard = context.now
     took_s = context.now - _put(context, state, update)
     longest_s = context.state.longest_s
     longest_s[update.phase] = max(longest_s.get(update.phase, 0.0), took_s)
     if context.remembers and update.phase is Phase.TRAIN:
         history = context.state.histories.get(update.collaborator, UNKNOWN)
-        context.state.histories[update.collaborator] = history.seen(past_training(update, took_s))
+        context.state.histories[update.collaborator] = history.seen(
+            past_training(update, took_s, size_bytes, committed.energy_j)
+        )
     if update.partial:
         context.announce(UpdatePartial(update.round, update.collaborator, update.num_samples, update.batches))
     context.announce(
@@ -204,6 +209,7 @@ def take_update(context: ExperimentContext, state: RoundState, update: Update) -
             num_samples=update.num_samples,
             metrics={task: dict(metrics) for task, metrics in update.metrics.items()},
             duration_s=update.duration_s,
+            size_bytes=size_bytes,
         )
     )
 
@@ -400,7 +406,7 @@ def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
 
     One whose connection has just broken is asked, too: it may come back in time.
     """
-    view = _evaluation_view(context, state)
+    view = _evaluation_view(context)
     awaited = context.roster.awaited(view.eligible)
     view = replace(view, present=awaited)
     wanted = context.evaluation_selector.wanted(view)
@@ -411,14 +417,12 @@ def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
         mark_absent(context, state, name, context.roster.one(name).absence)
 
 
-def _evaluation_view(context: ExperimentContext, state: RoundState) -> SelectionView:
+def _evaluation_view(context: ExperimentContext) -> SelectionView:
     """Return what the selector of those who evaluate sees."""
     eligible = context.evaluation_selector.eligible(context.members_with_calls(Phase.EVALUATE))
     busy = buffered.busy(context)
     eligible = [name for name in eligible if name not in busy] if busy else eligible
-    seed = derive_seed(context.plan.seed, state.number, "evaluation selection")
-    here = context.roster.present(eligible)
-    return SelectionView(eligible, here, seed, state.number, context.state.histories)
+    return context.view_of(eligible, "evaluation selection")
 
 
 def _announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
@@ -467,10 +471,8 @@ def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, 
 
 def _training_view(context: ExperimentContext, state: RoundState) -> SelectionView:
     """Return what the selector of those who train sees."""
-    seed = derive_seed(context.plan.seed, state.number, "selection")
     eligible = state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
-    here = context.roster.present(eligible)
-    return SelectionView(eligible, here, seed, state.number, context.state.histories)
+    return context.view_of(eligible, "selection")
 
 
 def _note_asked(context: ExperimentContext, names: Iterable[str]) -> None:
@@ -490,7 +492,7 @@ def _quorum(participation: Participation, wanted: int) -> int:
 
 def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
     """A plan that trains nothing needs one site that evaluates."""
-    view = _evaluation_view(context, state)
+    view = _evaluation_view(context)
     state.eligible, state.wanted = len(view.eligible), context.evaluation_selector.wanted(view)
     state.quorum = 1
     chosen = context.evaluation_selector.select(replace(view, count=state.wanted))

@@ -27,6 +27,7 @@ from openfl_like.federation.parties import (
     ShardFacts,
     Validity,
 )
+from openfl_like.federation.reports.machine import UNTOLD, MachineFacts
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.tensors.manifest import Manifest
@@ -141,9 +142,10 @@ EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A collaborator is ready for assignments of the plan with this digest."""
+    """A collaborator is ready for assignments of the plan with this digest; ``facts`` are of its machine."""
 
     plan_digest: str
+    facts: MachineFacts = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)

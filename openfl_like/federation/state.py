@@ -11,7 +11,9 @@ from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.failure import Failure, FailureKind, fields_of_failure, fields_of_failures
 from openfl_like.federation.participation.buffer import BufferState
 from openfl_like.federation.participation.membership import Member, Membership, Presence
+from openfl_like.federation.participation.traffic import TrafficCount
 from openfl_like.federation.participation.training_history import TrainingHistory
+from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.round_control import ControlMemory
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.status import Status
@@ -41,6 +43,9 @@ class ExperimentState:
         histories: Collaborator -> what is known of its training; kept only if the selector goes by it.
         controls: Place of a controller in the plan -> what it remembers.
         seconds: What the finished rounds took together, on the clock of the events.
+        traffic: How much has been sent and received; None: nobody goes by it.
+        ready_order: Who was ready first, in that order, if a selector goes by it.
+        facts: Collaborator -> what it tells of its machine, if a selector goes by it.
         buffer: Of the buffered mode, what goes on from version to version; None before, and of the other mode.
     """
 
@@ -62,6 +67,9 @@ class ExperimentState:
     controls: dict[int, ControlMemory] = field(default_factory=dict)
     seconds: float = 0.0
     buffer: BufferState | None = None
+    traffic: TrafficCount | None = None
+    ready_order: tuple[str, ...] = ()
+    facts: dict[str, MachineFacts] = field(default_factory=dict)
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""
@@ -77,7 +85,7 @@ _STATES = TypeAdapter(ExperimentState)
 _ELSEWHERE = {"versions"}
 _BY_HAND = {"roster"}
 """Most of a large experiment's state, and nearly all of it as it was at first: only what differs is written."""
-_OFTEN_EMPTY = {"histories", "buffer", "controls"}
+_OFTEN_EMPTY = {"histories", "buffer", "controls", "traffic", "ready_order", "facts"}
 """Left out where there are none."""
 _SHORT = {"shortfalls", "unmeasured"}
 """Written without what is not known: they are in every snapshot once a site was missing."""

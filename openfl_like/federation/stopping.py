@@ -99,13 +99,19 @@ def kept_rounds(plan: Plan, history: Sequence[ModelVersion]) -> set[int]:
     return newest if best is None else newest | {best.round}
 
 
-def stop_reason(plan: Plan, history: Sequence[ModelVersion], seconds: float = 0.0) -> str:
+def goes_by_traffic(plan: Plan) -> bool:
+    """Whether a stop rule counts the bytes of models and updates."""
+    return any(rule.traffic_bytes is not None for rule in (*plan.stop.any, *plan.stop.all))
+
+
+def stop_reason(plan: Plan, history: Sequence[ModelVersion], seconds: float = 0.0, moved_bytes: int = 0) -> str:
     """Say why no further round is to run; empty to go on.
 
     Args:
         plan: Its ``stop`` rules and ``rounds_to_train`` count.
         history: Every published version, the initial one first.
         seconds: What the rounds took together.
+        moved_bytes: What models and updates have come to so far; see `TrafficCount`.
     """
     if not history:
         return ""
@@ -113,14 +119,18 @@ def stop_reason(plan: Plan, history: Sequence[ModelVersion], seconds: float = 0.
     if planned is not None and done >= planned:
         return f"{done} of {planned} rounds are done"
     for rule in plan.stop.any:
-        reason = _met(rule, history, seconds)
+        reason = _met(rule, history, seconds, moved_bytes)
         if reason:
             return reason
-    reasons = [_met(rule, history, seconds) for rule in plan.stop.all]
+    reasons = [_met(rule, history, seconds, moved_bytes) for rule in plan.stop.all]
     return " and ".join(reasons) if reasons and all(reasons) else ""
 
 
-def _met(rule: StopRule, history: Sequence[ModelVersion], seconds: float) -> str:
+def _met(rule: StopRule, history: Sequence[ModelVersion], seconds: float, moved_bytes: int) -> str:
+    if rule.traffic_bytes is not None:
+        planned = rule.traffic_bytes
+        told = f"models and updates came to {moved_bytes:,} bytes, {planned:,} were planned"
+        return told if moved_bytes >= planned else ""
     if rule.wall_s is not None:
         return f"the rounds took {seconds:.4g} s, {rule.wall_s:g} s were planned" if seconds >= rule.wall_s else ""
     if rule.rounds is not None:

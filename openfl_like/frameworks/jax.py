@@ -23,7 +23,7 @@ from openfl_like.frameworks.jax_model import (
     named_leaves,
     with_leaves,
 )
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, allowance_of, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 from openfl_like.tensors.named import OPTIMIZER
@@ -79,7 +79,7 @@ class JaxRunner(FormerNames, ABC):
     def __init__(self, loader: DataLoader[np.ndarray], context: RunnerContext) -> None:
         self.loader = loader
         self.context = context
-        self.training = Training(hooks_of(context), lambda: is_own(self.loss, JaxRunner.loss), allowance_of(context))
+        self.training = Training.of(context, lambda: is_own(self.loss, JaxRunner.loss))
         self._device = _choose_device(context.device)
         self._made: JaxModel | None = None
 

@@ -15,7 +15,7 @@ import numpy as np
 from openfl_like import registry
 from openfl_like.errors import DeviceError, UsageError
 from openfl_like.frameworks.names import stable_names
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, allowance_of, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 from openfl_like.tensors.named import OPTIMIZER
@@ -73,7 +73,7 @@ class KerasRunner(FormerNames, ABC):
         self.context = context
         self._device = _choose_device(context.device)
         self._made: _Built | None = None
-        self.training = Training(hooks_of(context), lambda: is_own(self.loss, KerasRunner.loss), allowance_of(context))
+        self.training = Training.of(context, lambda: is_own(self.loss, KerasRunner.loss))
 
     @abstractmethod
     def build_model(self) -> keras.Model:

@@ -14,9 +14,7 @@ from openfl_like.frameworks.runner import (
     RunnerContext,
     Shard,
     TaskResult,
-    allowance_of,
     check_tensors,
-    hooks_of,
 )
 from openfl_like.frameworks.training import FormerNames, Training
 from openfl_like.tensors.named import OPTIMIZER
@@ -162,7 +160,7 @@ class NumpyRunner(FormerNames, ABC):
         self.context = context
         self.lr = lr
         self.momentum = momentum
-        self.training = Training(hooks_of(context), allowance=allowance_of(context))
+        self.training = Training.of(context)
         self._velocity: Tensors = {}
         self._model = self.build_model(np.random.default_rng(0))
 

@@ -30,6 +30,7 @@ from openfl_like.frameworks.algorithms.local_optimizer import LocalOptimizer
 from openfl_like.frameworks.algorithms.personal import PersonalTensors
 from openfl_like.frameworks.algorithms.session import Opening, build_session
 from openfl_like.frameworks.algorithms.state import SiteState
+from openfl_like.frameworks.metrics.base import ChosenMetrics, TaskMetrics, build_metrics
 from openfl_like.frameworks.reported import read_metrics, read_samples
 from openfl_like.frameworks.runner import (
     DataLoader,
@@ -42,7 +43,7 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
-from openfl_like.frameworks.tasks.global_model import GlobalModel, algorithm_tensors, given, opened
+from openfl_like.frameworks.tasks.models import GlobalModel, given, opened, shared_tensors
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
@@ -122,6 +123,7 @@ class Performer:
         self._personal = PersonalTensors(plan.aggregation.rules)
         self._optimizer = LocalOptimizer(active=plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL")
         self._allowance = Allowance(clock)
+        self._task_metrics = TaskMetrics()
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
@@ -136,10 +138,12 @@ class Performer:
             classes=self._form.classes,
             hooks=self._session or NO_HOOKS,
             allowance=self._allowance,
+            metrics=self._task_metrics,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
             self._runner = self._build_runner(plan.task_runner, context)
+            self._metrics = self._build_metrics(plan)
             self._stateless = self._is_stateless()
             with self._blame(f"the compression '{plan.compression_pipeline.template}'"):
                 self._encoding = build_encoding(plan)
@@ -195,6 +199,10 @@ class Performer:
             runner = factory(self._loader, context, **part.settings)
         check_members(runner, TaskRunner, f"the task runner '{part.template}'")
         return runner
+
+    def _build_metrics(self, plan: Plan) -> dict[str, ChosenMetrics]:
+        with self._blame("building the metrics"):
+            return build_metrics(plan)
 
     def importable(self) -> AbstractContextManager[None]:
         """Return a context in which the modules of the workspace can be imported."""
@@ -316,7 +324,7 @@ class Performer:
         self._optimizer.open(kept)
         if self._session is not None and assignment.phase is Phase.TRAIN:
             state, names = self._optimizer.without(self._personal.without(kept)), self._personal.names
-            self._session.open(Opening(assignment.round, self._rounds, algorithm_tensors(model), state, names))
+            self._session.open(Opening(assignment.round, self._rounds, shared_tensors(model), state, names))
 
     def _kept(self, assignment: Assignment) -> dict[str, np.ndarray]:
         """Read what was kept at the site in the round that this assignment goes on from."""
@@ -373,6 +381,7 @@ class Performer:
                 self._parameters[call.function] = parameters_of(function)
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             self._check_arguments(function, call)
+            self._task_metrics.begin_task(self._metrics.get(call.name))
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")
@@ -389,6 +398,7 @@ class Performer:
         with self._blame(f"task '{call.name}'"):
             metrics = dict(result.metrics)
         work.metrics[call.name] = read_metrics(call.name, metrics)
+        self._task_metrics.check_reported(call.name, work.metrics[call.name])
         samples = read_samples(call.name, result.num_samples)
         if call.trains or not work.trained:
             work.num_samples = samples

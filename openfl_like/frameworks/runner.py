@@ -8,6 +8,7 @@ import numpy as np
 
 from openfl_like.errors import TensorError
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks, is_algorithms
+from openfl_like.frameworks.metrics.base import TaskMetrics
 from openfl_like.frameworks.tasks.allowance import Allowance
 from openfl_like.tensors.named import OPTIMIZER
 
@@ -101,6 +102,7 @@ class RunnerContext:
         hooks: What a training loop calls around its steps: the plan's algorithm, if it names one. The loop of
             `training.Training` does.
         allowance: How much a task may train; a training loop asks it at every batch, as that of `training.Training`.
+        metrics: Which metrics the task names; a loop asks when it has seen the samples, as that of `training.Training`.
     """
 
     device: str = "cpu"
@@ -111,6 +113,7 @@ class RunnerContext:
     classes: int = 0
     hooks: StepHooks = NO_HOOKS
     allowance: Allowance = field(default_factory=Allowance)
+    metrics: TaskMetrics = field(default_factory=TaskMetrics)
 
     @property
     def names_optimizer(self) -> bool:
@@ -235,6 +238,12 @@ def allowance_of(context: RunnerContext) -> Allowance:
     """Return how much a task may train; a context of a test's own may be older than that, and sets no limit."""
     allowance: Allowance = getattr(context, "allowance", None) or Allowance()
     return allowance
+
+
+def metrics_of(context: RunnerContext) -> TaskMetrics:
+    """Return which metrics a task names; a context of a test's own may be older than that, and names none."""
+    metrics: TaskMetrics = getattr(context, "metrics", None) or TaskMetrics()
+    return metrics
 
 
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from openfl_like import registry
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.model import Observation
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, allowance_of, check_tensors, hooks_of
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, check_tensors, hooks_of
 from openfl_like.frameworks.targets import check_numbers, squeezed
 from openfl_like.frameworks.training import FormerNames, Training, is_own
 from openfl_like.tensors.named import OPTIMIZER
@@ -63,7 +63,7 @@ class SklearnRunner(FormerNames, ABC):
         self._classes = context.classes if classes is None else classes
         self._dtype = np.dtype(dtype)
         self._estimator: Estimator = None
-        self.training = Training(hooks_of(context), self._takes_any_targets, allowance_of(context))
+        self.training = Training.of(context, self._takes_any_targets)
 
     @abstractmethod
     def build_estimator(self) -> Estimator:

@@ -16,9 +16,7 @@ from openfl_like.frameworks.runner import (
     RunnerContext,
     Shard,
     TaskResult,
-    allowance_of,
     check_tensors,
-    hooks_of,
 )
 from openfl_like.frameworks.targets import check_classes, check_numbers, check_two_classes
 from openfl_like.frameworks.torch_arrays import fill, named_array, to_torch
@@ -94,7 +92,7 @@ class TorchRunner(FormerNames, ABC):
         self._optimizer: torch.optim.Optimizer | None = None
         self._plain_descent: BuiltOptimizer | None = None
         self._known_views: ModuleViews | None = None
-        self.training = Training(hooks_of(context), lambda: is_own(self.loss, TorchRunner.loss), allowance_of(context))
+        self.training = Training.of(context, lambda: is_own(self.loss, TorchRunner.loss))
 
     @abstractmethod
     def build_model(self) -> nn.Module:

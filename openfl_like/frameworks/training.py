@@ -10,9 +10,10 @@ from typing import TypeVar
 from openfl_like.errors import UsageError
 from openfl_like.frameworks.algorithms.base import StepHooks
 from openfl_like.frameworks.algorithms.gradients import SiteGradients
-from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.metrics.base import TaskMetrics
+from openfl_like.frameworks.metrics.seen import Seen
 from openfl_like.frameworks.model import Model, Observation
-from openfl_like.frameworks.runner import DataLoader, TaskResult
+from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, allowance_of, hooks_of, metrics_of
 from openfl_like.frameworks.targets import check_class_numbers
 from openfl_like.frameworks.tasks.allowance import Allowance
 
@@ -46,6 +47,7 @@ class Training:
         own_loss: Says whether the loss is the user's own; the one that comes with a runner takes integers for the
             numbers of classes, so they are looked at.
         allowance: How much a task may train; None: as much as it says.
+        metrics: Which metrics a task names; None: none.
 
     Attributes:
         seed: Of the assignment; the order of the samples is drawn from it.
@@ -55,15 +57,30 @@ class Training:
     """
 
     def __init__(
-        self, hooks: StepHooks, own_loss: Callable[[], bool] = lambda: True, allowance: Allowance | None = None
+        self,
+        hooks: StepHooks,
+        own_loss: Callable[[], bool] = lambda: True,
+        allowance: Allowance | None = None,
+        metrics: TaskMetrics | None = None,
     ) -> None:
         self._hooks = hooks
         self._own_loss = own_loss
         self._gradients = SiteGradients()
         self.allowance = Allowance() if allowance is None else allowance
+        self._metrics = TaskMetrics() if metrics is None else metrics
         self.seed = 0
         self.epoch = 0
         self.failed: FailedBatch | None = None
+
+    @classmethod
+    def of(cls, context: RunnerContext, own_loss: Callable[[], bool] = lambda: True) -> "Training":
+        """Make the loop of a runner.
+
+        Args:
+            context: Of the runner.
+            own_loss: As above.
+        """
+        return cls(hooks_of(context), own_loss, allowance_of(context), metrics_of(context))
 
     def begin(self, seed: int) -> None:
         """Start with the first epoch of an assignment."""
@@ -112,8 +129,7 @@ class Training:
         """
         if int(epochs) != epochs or epochs < 1:
             raise UsageError(f"epochs is {epochs!r}", cure="give the task a whole number of epochs, 1 or more")
-        seen = Seen()
-        allowance = self.allowance
+        seen, allowance = Seen(), self.allowance
         for _ in allowance.epochs(int(epochs)):
             seen = self.observe(step, allowance.batches(loader.train_batches, self.seed, self.epoch))
             self.epoch += 1
@@ -133,7 +149,7 @@ class Training:
 
     def observe(self, step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:
         """Go through batches once; over which of them a step raised is kept in ``failed``."""
-        seen = Seen()
+        seen = Seen(chosen=self._metrics.chosen)
         for samples, targets in batches:
             try:
                 observation = step(samples, targets)

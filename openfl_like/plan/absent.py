@@ -9,8 +9,9 @@ from pathlib import Path
 
 from openfl_like.errors import PlanError
 from openfl_like.plan.members import PACKAGE
-from openfl_like.plan.mistakes import Mistake, did_you_mean, refuse
+from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, refuse
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 
 _DYNAMIC = frozenset({"__getattr__", "__dict__", "__path__", "globals", "locals", "vars", "setattr", "exec"})
 """Whoever has a module with one of these words may put anything into it."""
@@ -18,13 +19,19 @@ _DYNAMIC = frozenset({"__getattr__", "__dict__", "__path__", "globals", "locals"
 
 def absent_classes(workspace: Path, plan: Plan) -> list[Mistake]:
     """Return a mistake for every class that is named by module and attribute and is surely not there."""
-    parts = ("task_runner", plan.task_runner), ("data_loader", plan.data_loader), ("algorithm", plan.algorithm)
+    parts: list[tuple[KeyPath, Component]] = [
+        (("task_runner",), plan.task_runner),
+        (("data_loader",), plan.data_loader),
+        (("algorithm",), plan.algorithm),
+    ]
+    for task, named in plan.tasks.items():
+        parts += [(("tasks", task, "metrics", index), choice) for index, choice in enumerate(named.metrics)]
     found = []
-    for part, component in parts:
+    for path, component in parts:
         module, _, name = component.template.partition(":")
         problem, cure = _lookup(workspace, module.split("."), name) if name else ("", "")
         if problem:
-            found.append(Mistake((part, "template"), problem, cure))
+            found.append(Mistake((*path, "template"), problem, cure))
     return found
 
 

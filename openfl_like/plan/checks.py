@@ -19,7 +19,7 @@ from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s")
+_CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s", "traffic_bytes")
 
 
 def check_plan(plan: Plan, source: str = "plan") -> None:
@@ -311,6 +311,7 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
                 ("tasks", name, "function"), f"'{task.function}' is not a function that a task can have", cure
             )
         yield from _training(name, task)
+        yield from _metrics(name, task)
         choice = task.kwargs.get("apply", "global")
         path = ("tasks", name, "kwargs", "apply")
         if task.of_file:
@@ -318,6 +319,21 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
         elif choice not in {"global", "local"}:
             cure = did_you_mean(choice, ("global", "local"))
             yield Mistake(path, f"must be global, local or file:PATH, not '{choice}'", cure)
+
+
+def _metrics(name: str, task: Task) -> Iterator[Mistake]:
+    """Look at the metrics that a task names; code of the workspace is not imported."""
+    known, seen = registry.names("metric"), set[str]()
+    for index, choice in enumerate(task.metrics):
+        path: KeyPath = ("tasks", name, "metrics", index)
+        if choice.published == "loss":
+            yield Mistake(path, "the loss is measured without being named", "leave it out")
+            continue
+        if choice.published in seen:
+            yield Mistake(path, f"there are two metrics '{choice.published}'", "give one of them a name")
+        seen.add(choice.published)
+        if choice.template in known or not _REFERENCE.fullmatch(choice.template):
+            yield from _component("metric", path, choice)
 
 
 def _training(name: str, task: Task) -> Iterator[Mistake]:

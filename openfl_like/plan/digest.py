@@ -86,8 +86,13 @@ def frozen_values(plan: Plan) -> dict[str, object]:
 
 
 def _frozen_task(task: Task) -> dict[str, object]:
-    """Return the values of a task, without ``trains`` where its function's name says it, as all did before it came."""
+    """Return the values of a task, without ``trains`` where its function's name says it, as all did before it came.
+
+    ``metrics`` came later, too, and is left out where it is empty.
+    """
     values = _sorted(task.model_dump(mode="json"))
+    if not task.metrics:
+        del values["metrics"]
     if task.trains is TRAINS.get(task.function):
         del values["trains"]
     return values

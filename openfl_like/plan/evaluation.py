@@ -48,6 +48,7 @@ def evaluation_of(plan: Plan, models: Sequence[str]) -> Plan:
         name if len(validations) == 1 else f"{name}-{task}": {
             "function": validation.function,
             "trains": False,
+            "metrics": [choice.model_dump() for choice in validation.metrics],
             "kwargs": {**validation.arguments, "apply": f"{FILE}{place_of(name)}"},
         }
         for name in models
@@ -71,7 +72,12 @@ def _validations(plan: Plan) -> dict[str, Task]:
     """The plan's validations by name, those of the same function and arguments only once."""
     found: dict[str, Task] = {}
     for name, task in plan.tasks.items():
-        known = any((task.function, task.arguments) == (other.function, other.arguments) for other in found.values())
+        known = any(_same(task, other) for other in found.values())
         if not task.is_training and not task.of_file and not known:
             found[name] = task
     return found
+
+
+def _same(one: Task, other: Task) -> bool:
+    """Whether two validations differ at most in the model that they look at."""
+    return (one.function, one.arguments, one.metrics) == (other.function, other.arguments, other.metrics)

@@ -14,6 +14,7 @@ from pydantic import (
 )
 from pydantic import Tag as UnionTag
 
+from openfl_like import registry
 from openfl_like.plan.address import checked_host
 from openfl_like.plan.mode import Mode
 from openfl_like.plan.names import TAG_PATTERN
@@ -99,10 +100,30 @@ TRAINS = {"train": True, "validate": False}
 """Functions of which everybody knows whether they train."""
 
 
+MOST_TASK_METRICS = 32
+
+
+class MetricChoice(Component):
+    """A metric that a task measures: its template, and under which name; none: the template's own."""
+
+    name: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: object) -> object:
+        return named_only(values)
+
+    @property
+    def published(self) -> str:
+        """The name of its values."""
+        return self.name or self.template.rpartition(":")[2]
+
+
 class Task(Section):
     """A task of the plan: a function of the task runner and its keyword arguments.
 
     ``trains`` says whether it changes the model; None: it is not said, which only plans of 0.1 may leave open.
+    ``metrics`` are what is measured besides the loss; none: what fits the targets, see docs/evaluation.md.
     ``kwargs.apply`` says which model an evaluation looks at: ``global`` (the new global model), ``local`` (the model
     this site has just trained) or ``file:PATH`` (a model file of the workspace).
     """
@@ -110,6 +131,7 @@ class Task(Section):
     function: str
     trains: bool | None = None
     kwargs: Settings = Field(default_factory=dict)
+    metrics: Annotated[tuple[MetricChoice, ...], Field(max_length=MOST_TASK_METRICS)] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -213,7 +235,8 @@ class Deadline(Section):
 class StopRule(Section):
     """One stop rule; exactly one of the keys, but that ``metric`` goes with ``min`` or ``max``.
 
-    ``patience`` counts rounds without a better ``model_store.best`` metric, ``wall_s`` the seconds that rounds took.
+    ``patience`` counts rounds without a better ``model_store.best`` metric, ``wall_s`` the seconds that rounds took,
+    ``traffic_bytes`` what models and updates have come to, see `federation.participation.traffic`.
     """
 
     rounds: Annotated[int, Field(ge=1)] | None = None
@@ -223,12 +246,14 @@ class StopRule(Section):
     loss_max: float | None = None
     patience: Annotated[int, Field(ge=1)] | None = None
     wall_s: Annotated[float, Field(gt=0)] | None = None
+    traffic_bytes: Annotated[int, Field(ge=1)] | None = None
 
     @model_serializer(mode="wrap")
     def _without_late_keys(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Leave out what came after 0.1.0 and is not given, so that the digests of older plans stay."""
         values: dict[str, object] = write(self)
-        return values if self.wall_s is not None else {key: values[key] for key in values if key != "wall_s"}
+        late = ("wall_s", "traffic_bytes")
+        return {key: value for key, value in values.items() if key not in late or value is not None}
 
 
 class Stop(Section):
@@ -238,8 +263,17 @@ class Stop(Section):
     all: tuple[StopRule, ...] = ()
 
 
-MODES: dict[str, Literal["max", "min"]] = {"loss": "min", "accuracy": "max", "auc": "max"}
-"""Metrics of which everybody knows whether more or less is better."""
+def metric_mode(metric: str) -> Literal["max", "min"] | None:
+    """Say whether more or less of a metric is better; None: it is not registered.
+
+    Args:
+        metric: The name of its values, as in ``accuracy`` or ``train.accuracy``.
+    """
+    name = metric.rpartition(".")[2]
+    if name == "loss":
+        return "min"
+    mode = getattr(registry.resolve("metric", name), "mode", None) if name in registry.names("metric") else None
+    return mode if mode in {"max", "min"} else None
 
 
 class Best(Section):
@@ -254,7 +288,7 @@ class Best(Section):
         if not isinstance(values, dict) or values.get("mode") is not None:
             return values
         metric = values.get("metric", "loss")
-        return {**values, "mode": MODES.get(metric.rpartition(".")[2]) if isinstance(metric, str) else None}
+        return {**values, "mode": metric_mode(metric) if isinstance(metric, str) else None}
 
 
 class Keep(Section):

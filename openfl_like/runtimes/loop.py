@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
 from typing import Protocol, cast
@@ -22,6 +23,7 @@ from openfl_like.federation.events import (
     StartTimer,
     StepFailed,
     TimerFired,
+    UpdateCommitted,
     ValidateUpdates,
     WithdrawAssignment,
 )
@@ -253,7 +255,7 @@ class ExperimentLoop:
         commands: list[Command] = []
         waiting = deque(events)
         while waiting:
-            answer: Iterable[Command] = self._experiment.handle(waiting.popleft(), now)
+            answer: Iterable[Command] = self._experiment.handle(self._sized(waiting.popleft()), now)
             if self._virtual is not None:
                 answer = self._virtual.tell(answer)
             for command in self._recorder.take(answer, now):
@@ -269,6 +271,12 @@ class ExperimentLoop:
                 else:
                     commands.append(command)
         return commands
+
+    def _sized(self, event: Event) -> Event:
+        """Say of an update how large it is: all runtimes have it in the same place."""
+        if isinstance(event, UpdateCommitted) and event.update.digest:
+            return replace(event, size_bytes=self._repository.in_memory.size_bytes(event.update))
+        return event
 
     async def _send_ahead(self, commands: list[Command]) -> list[Command]:
         """Begin the next round while the version that it starts from is still on its way to the disk.

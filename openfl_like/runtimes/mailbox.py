@@ -26,6 +26,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
+from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.task import Phase, Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.session import converse
@@ -128,13 +129,14 @@ class MailboxRuntime:
             ConflictError: If this collaborator already has a session, or another plan.
             UpdateRefusedError: If it says something that has no place in a session.
         """
-        await self._admit(collaborator, reports)
+        facts = await self._admit(collaborator, reports)
         mailbox: Mailbox = asyncio.Queue()
         self._sessions[collaborator] = mailbox
         self._empty.clear()
         try:
             failpoint("aggregator.joined")
-            self._tell(CollaboratorJoined(collaborator, certificate.list_number if certificate is not None else None))
+            certified = certificate.list_number if certificate is not None else None
+            self._tell(CollaboratorJoined(collaborator, certified, facts))
             if self._dismissal is not None:
                 mailbox.put_nowait(self._dismissal)
             await converse(mailbox, self._read(collaborator, reports), send, lambda item: isinstance(item, Dismissal))
@@ -145,7 +147,8 @@ class MailboxRuntime:
             if not self._sessions:
                 self._empty.set()
 
-    async def _admit(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
+    async def _admit(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> MachineFacts:
+        """Look at what a session begins with; return what is told of the machine."""
         first = await anext(reports, None)
         if not isinstance(first, Ready):
             raise UpdateRefusedError("a session begins with 'ready'")
@@ -159,6 +162,7 @@ class MailboxRuntime:
                 f"a collaborator named '{collaborator}' is already connected",
                 cure="stop the other one; if there is none of yours, its key was copied",
             )
+        return first.facts
 
     async def _read(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
         async for report in reports:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,14 +13,16 @@ from openfl_like.aggregation.arriving import ArrivingModel
 from openfl_like.aggregation.build import build_recipe, build_validators
 from openfl_like.aggregation.engine import Combined, Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.rules import WeightedAverage
+from openfl_like.aggregation.sketch import sketch
 from openfl_like.aggregation.spans import Job
 from openfl_like.aggregation.validation.compared import judge_updates
 from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.components import build_encoding
+from openfl_like.federation.components import build_encoding, build_evaluation_selector, build_selector
 from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, UpdatesValidated, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind, one_line
+from openfl_like.federation.participation.needs import Needs, needs_of
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.stopping import settled_round
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -30,7 +33,7 @@ from openfl_like.runtimes.updates_in_memory import CopiesInMemory, UpdatesInMemo
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.encoded import Sent
+from openfl_like.tensors.encoded import Sent, open_update
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
@@ -79,6 +82,10 @@ class ModelRepository:
         self._validators, self._comparing = build_validators(plan)
         self._recipe = build_recipe(plan)
         self._encoding = build_encoding(plan)
+        self._sketched_by = needs_of(build_selector(plan), build_evaluation_selector(plan)) & {
+            Needs.UPDATES,
+            Needs.WEIGHTS,
+        }
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
         self._verdicts: dict[_Key, str] = {}
@@ -160,7 +167,22 @@ class ModelRepository:
         }
         failpoint("aggregator.validated")
         problems = {collaborator: problem for collaborator, problem in verdicts.items() if problem}
-        return UpdatesValidated(command.round, problems, self._compare(command, problems))
+        return UpdatesValidated(
+            command.round, problems, self._compare(command, problems), self._sketched(command, problems)
+        )
+
+    def _sketched(self, command: ValidateUpdates, problems: Mapping[str, str]) -> dict[str, tuple[float, ...]]:
+        """Sketch the updates that are no problem, if a selector goes by that."""
+        if not self._sketched_by or not command.base_model:
+            return {}
+        base = self.opened(command.base_model)
+        start = base if Needs.UPDATES in self._sketched_by else None
+        sound = [each for each in command.updates if each.num_samples and each.collaborator not in problems]
+        found: dict[str, tuple[float, ...]] = {}
+        for file in self._contributions(sound, base.path, command):
+            with closing(open_update(file.content, file.sent)) as update:
+                found[file.collaborator] = sketch(update, start, self._plan.seed)
+        return found
 
     def _compare(self, command: ValidateUpdates, problems: Mapping[str, str]) -> tuple[UpdateVerdict, ...]:
         updates = [each for each in command.updates if each.num_samples and each.collaborator not in problems]
@@ -287,7 +309,7 @@ class ModelRepository:
         self._manifests[combined.model.digest] = combined.model
         self.put(combined.model.digest, command.round)
         state = "" if combined.state is None else combined.state.digest
-        return ModelAggregated(command.round, combined.model.digest, state)
+        return ModelAggregated(command.round, combined.model.digest, state, combined.model.total_bytes)
 
     def _arrived(self, command: Aggregate) -> Combined | None:
         """Return the model that was made while its updates came in, if it is the one that is asked for."""

@@ -52,6 +52,16 @@ class UpdatesInMemory:
         """Return an update; None if it is in a file, if anywhere."""
         return self._updates.get(_key(update))
 
+    def size_bytes(self, update: Update) -> int:
+        """Return how large the file of an update is, or would be if it is here; 0 if it is gone."""
+        found = self.find(update)
+        if found is not None:
+            return found.size_bytes
+        try:
+            return self._files.update(update.round, update.phase, update.collaborator).stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def have(self, updates: Collection[Update]) -> bool:
         """Whether all of these are here."""
         return all(_key(update) in self._updates for update in updates)

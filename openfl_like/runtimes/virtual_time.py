@@ -376,7 +376,9 @@ class InVirtualTime:
         sized = self._sized(work)
         self._works[identity] = sized
         if not self._past_deadline(sized):
-            self._end(sized, sized.course.length_s, None, answer)
+            profile = self._devices.profile(assignment.collaborator, assignment.round, work.began)
+            energy_j = sized.course.effort(sized.course.length_s).energy_j(profile)
+            self._end(sized, sized.course.length_s, None, replace(answer, energy_j=energy_j))
 
     def _sized(self, work: _DeviceWork) -> _DeviceWork:
         """Return the work with the way of its update, where only the file says how large that is."""

@@ -28,9 +28,11 @@ from openfl_like.errors import (
     no_room,
 )
 from openfl_like.failpoints import failpoint
+from openfl_like.federation.devices.placement import CPU
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, bounded, failure_of
 from openfl_like.federation.history.site import LastWord, PerformedTasks
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
+from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.named import named_frameworks
@@ -40,6 +42,7 @@ from openfl_like.plan.schema import Plan
 from openfl_like.printable import printable_line
 from openfl_like.processes.worker_channel import WorkerEndedError
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
+from openfl_like.services.devices.memory import memory_total_bytes
 from openfl_like.services.devices.placement import place_alone
 from openfl_like.services.logs.writers import WORKER, marked
 from openfl_like.services.offered_model import ModelBorder
@@ -198,7 +201,7 @@ class Collaborator:
             log.info("the aggregator at %s does not listen yet; trying again", self.settings.aggregator)
 
     async def _attend(self, session: CollaboratorSession, contact: list[float]) -> Dismissal | None:
-        session.report(Ready(plan_digest(self.settings.plan)))
+        session.report(Ready(plan_digest(self.settings.plan), self._facts()))
         failpoint("collaborator.joined")
         loop = asyncio.get_running_loop()
         while (instruction := await session.instruction()) is not None:
@@ -216,6 +219,11 @@ class Collaborator:
                     await self._end_job()
                     self._job = self._tasks.start(self._do(session, instruction))
         return None
+
+    def _facts(self) -> MachineFacts:
+        """Return what is told of this machine."""
+        device = self.settings.device
+        return MachineFacts(None if device is None else device != CPU, memory_total_bytes())
 
     async def _do(self, session: CollaboratorSession, assignment: Assignment) -> None:
         """Perform and deliver one assignment; where there is no room, here or there, it is tried again."""

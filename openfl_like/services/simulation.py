@@ -12,6 +12,7 @@ from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, PlanError, UsageError
 from openfl_like.events.bus import EventBus
 from openfl_like.federation.announcements import ExperimentEnded
+from openfl_like.federation.components import check_needs
 from openfl_like.federation.failure import OF_DEVICES
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.status import Status
@@ -141,6 +142,7 @@ class Simulation:
         return self
 
     def _open(self, stack: ExitStack) -> None:
+        check_needs(self._settings.plan, simulated=True)
         self.packing = packing_of(self._settings.workspace, self._settings.plan)
         files = ExperimentFiles(self._settings.directory)
         try:

@@ -16,7 +16,7 @@ from openfl_like.plan.load import checked, workspace_of
 from openfl_like.plan.mistakes import MOST_MISTAKES, DocumentPlace, KeyPath, Mistake, dotted, place_of, refuse
 from openfl_like.plan.overrides import overridden
 from openfl_like.plan.paths import written_path
-from openfl_like.plan.schema import MODES, Plan
+from openfl_like.plan.schema import Plan, metric_mode
 from openfl_like.plan.workspace import plan_path
 from openfl_like.registry import listed_once
 from openfl_like.services.simulation import shards_of
@@ -164,7 +164,7 @@ def _place(mistake: Mistake, changes: Sequence[Change], tree: Tree, point: Point
 def _metric(file: StudyFile, plan: Plan, tree: Tree) -> tuple[str, str]:
     best = plan.model_store.best
     metric = file.metric or best.metric
-    mode = file.mode or MODES.get(metric.rpartition(".")[2]) or (best.mode if metric == best.metric else None)
+    mode = file.mode or metric_mode(metric) or (best.mode if metric == best.metric else None)
     if mode is None:
         told = Mistake(
             ("metric",), f"it is not said whether more or less of '{metric}' is better", "write mode: max or mode: min"

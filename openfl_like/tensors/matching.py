@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from openfl_like.errors import TensorError
-from openfl_like.tensors.named import ALGORITHM, OPTIMIZER
+from openfl_like.tensors.named import ALGORITHM, OPTIMIZER, Schema, TensorSpec
 
 _SHOWN = 5
 
@@ -34,6 +34,12 @@ def matched(names: Iterable[str], patterns: Sequence[str]) -> dict[str, int]:
                 cure="remove that rule, or put it first" if before else f"its tensors are {_listed(own)}",
             )
     return found
+
+
+def own_tensors(schema: Schema) -> list[TensorSpec]:
+    """Return the floating-point tensors of the model itself, sorted by name."""
+    own = (spec for spec in schema if spec.is_float and not spec.name.startswith((ALGORITHM, OPTIMIZER)))
+    return sorted(own, key=lambda spec: spec.name)
 
 
 def _first(name: str, patterns: Sequence[str]) -> int | None:

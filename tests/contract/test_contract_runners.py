@@ -18,6 +18,8 @@ from openfl_like.aggregation.rules import WeightedAverage
 from openfl_like.data.shard import ArrayShard, Dataset
 from openfl_like.errors import TensorError, UsageError
 from openfl_like.federation.task import Assignment, Phase, Work
+from openfl_like.frameworks.metrics.base import ChosenMetrics
+from openfl_like.frameworks.metrics.classifiers import Auc, F1Macro
 from openfl_like.frameworks.numpy import NumpyLoader, NumpyRunner, Tensors
 from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, TaskRunner
 from openfl_like.tensors.container import read_tensors, write_tensors
@@ -398,6 +400,19 @@ def test_training_stops_at_a_batch_and_counts_what_it_has_seen(build: Build) -> 
         ends.append(bits(runner))
     assert ends[0] == ends[1]
     assert len({tuple(end.items()) for end in ends}) == 3
+
+
+@every
+def test_the_metrics_that_a_task_names_are_measured(build: Build) -> None:
+    runner = build()
+    runner.initialise(3)
+    chosen = ChosenMetrics({"f1": F1Macro(), "auc": Auc()})
+    for function in (runner.train, runner.validate):
+        runner.begin(3)
+        runner.context.metrics.begin_task(chosen)
+        assert set(function().metrics) == {"loss", "f1", "auc"}
+        runner.context.metrics.begin_task(None)
+        assert set(function().metrics) == {"loss", "accuracy", "auc"}
 
 
 @every

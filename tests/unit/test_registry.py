@@ -28,7 +28,7 @@ def test_names_are_sorted_and_of_their_kind() -> None:
 
 @pytest.mark.parametrize(
     ("template", "cure"),
-    [("randm", "did you mean 'random'?"), ("zzz", "known: all, best_time, dynamic, fixed, "), ("", "known: ")],
+    [("randm", "did you mean 'random'?"), ("zzz", "known: all, best_energy, best_expected_time, "), ("", "known: ")],
 )
 def test_an_unknown_name_gets_a_suggestion(template: str, cure: str) -> None:
     with pytest.raises(NotFoundError, match=f"there is no selector named '{template}'") as caught:

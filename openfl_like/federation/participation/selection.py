@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from openfl_like.federation.participation.training_history import UNKNOWN, TrainingHistory
+from openfl_like.federation.reports.machine import ABLE, UNTOLD, MachineFacts
 from openfl_like.federation.seeds import Seeds
 from openfl_like.numbered_names import NumberedNames
 
@@ -28,6 +29,9 @@ class SelectionView:
         round: Its number, from 1.
         histories: Name -> what is known of the sites' training; empty unless the selector says that it ``remembers``.
         count: How many to choose.
+        connected: Who was ready first, in that order; empty unless the selector ``needs`` the order.
+        facts: Name -> what a site tells of its machine; empty unless the selector ``needs`` that.
+        untold: What holds of the machine of a site that tells nothing.
     """
 
     eligible: Sequence[str]
@@ -36,11 +40,18 @@ class SelectionView:
     round: int = 1
     histories: Mapping[str, TrainingHistory] = field(default_factory=dict)
     count: int = 0
+    connected: Sequence[str] = ()
+    facts: Mapping[str, MachineFacts] = field(default_factory=dict)
+    untold: MachineFacts = UNTOLD
 
     @classmethod
     def of(cls, names: Sequence[str], count: int = 0, seed: int = 0) -> "SelectionView":
-        """Return the view of a first round in which everybody is here."""
-        return cls(names, names, seed, count=count)
+        """Return the view of a first round in which everybody is here, with a machine that will do."""
+        return cls(names, names, seed, count=count, untold=ABLE)
+
+    def machine(self, name: str) -> MachineFacts:
+        """Return what is known of a site's machine."""
+        return self.facts.get(name, self.untold)
 
     def history(self, name: str) -> TrainingHistory:
         """Return what is known of a site."""

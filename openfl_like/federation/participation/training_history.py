@@ -24,6 +24,8 @@ class PastTraining:
         loss: Of its training, by its own account, from -1e30 to 1e30; None: it told none.
         num_samples: How many samples it trained on.
         batches: In how many batches; 0: it does not say.
+        update_bytes: The size of the update's file, as it came; 0: it is not known.
+        energy_j: Joules that the device drew for it; None: nobody measures that.
     """
 
     round: int
@@ -32,6 +34,8 @@ class PastTraining:
     loss: float | None
     num_samples: int
     batches: int = 0
+    update_bytes: int = 0
+    energy_j: float | None = None
 
     @property
     def transfer_s(self) -> float:
@@ -47,11 +51,19 @@ class TrainingHistory:
         asked: In how many rounds it was asked to train.
         trainings: Its newest trainings, the oldest first.
         missed: In how many rounds it was asked since the last of these.
+        answered: How many trainings have come of it.
+        worked_s: Seconds that it says it has worked for all of these.
+        energy_j: Joules that were drawn for them, as far as they are known.
+        sketch: Of its newest update that passed its checks; empty: nobody goes by it.
     """
 
     asked: int = 0
     trainings: tuple[PastTraining, ...] = ()
     missed: int = 0
+    answered: int = 0
+    worked_s: float = 0.0
+    energy_j: float = 0.0
+    sketch: tuple[float, ...] = ()
 
     def asked_again(self) -> "TrainingHistory":
         """Return the history of a site that is asked once more."""
@@ -71,7 +83,14 @@ class TrainingHistory:
 
     def seen(self, training: PastTraining) -> "TrainingHistory":
         """Return the history with one more training."""
-        return replace(self, trainings=(*self.trainings, training)[-MOST_TRAININGS:], missed=0)
+        return replace(
+            self,
+            trainings=(*self.trainings, training)[-MOST_TRAININGS:],
+            missed=0,
+            answered=self.answered + 1,
+            worked_s=min(MOST_S, self.worked_s + training.training_s),
+            energy_j=self.energy_j + (training.energy_j or 0.0),
+        )
 
     @property
     def last(self) -> PastTraining | None:
@@ -83,15 +102,26 @@ UNKNOWN = TrainingHistory()
 """The history of a site of which nothing is known."""
 
 
-def past_training(update: Update, round_s: float) -> PastTraining:
+def past_training(update: Update, round_s: float, update_bytes: int = 0, energy_j: float | None = None) -> PastTraining:
     """Return what an update says of its site's training.
 
     Args:
         update: Checked; its metrics are finite.
         round_s: Seconds since the round asked for it.
+        update_bytes: The size of its file.
+        energy_j: Joules that the device drew for it; None: nobody measures that.
     """
     losses = [metrics["loss"] for metrics in update.metrics.values() if "loss" in metrics]
     loss = max(-MOST_LOSS, min(MOST_LOSS, losses[0])) if losses else None
     training_s = min(MOST_S, max(LEAST_S, update.duration_s)) if update.duration_s else 0.0
     batches = min(MOST_BATCHES, update.batches)
-    return PastTraining(update.round, min(MOST_S, round_s), training_s, loss, update.num_samples, batches)
+    return PastTraining(
+        update.round,
+        min(MOST_S, round_s),
+        training_s,
+        loss,
+        update.num_samples,
+        batches,
+        update_bytes,
+        energy_j,
+    )

@@ -10,6 +10,7 @@ from openfl_like import registry
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.frameworks.algorithms.base import LocalAlgorithm
 from openfl_like.frameworks.batched.obstacles import NotBatched
+from openfl_like.frameworks.metrics.base import ChosenMetrics
 from openfl_like.frameworks.runner import TaskRunner
 
 
@@ -56,6 +57,7 @@ class BatchWork:
         round: The number of the round.
         rounds: How many the plan has; None: no limit of them.
         algorithm: What adjusts their gradients; None: nothing.
+        metrics: Of each task that names some.
     """
 
     phase: Phase
@@ -64,6 +66,7 @@ class BatchWork:
     round: int
     rounds: int | None
     algorithm: LocalAlgorithm | None = None
+    metrics: Mapping[str, ChosenMetrics] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from openfl_like.frameworks.batched.obstacles import (
     UnfitMembersError,
 )
 from openfl_like.frameworks.batched.trial import TOLERANCE, SiteUpdate, distance
+from openfl_like.frameworks.metrics.base import ChosenMetrics, build_metrics
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.frameworks.runner import RunnerContext, Shard, TaskRunner
 from openfl_like.module_scope import ModuleScope
@@ -282,6 +283,10 @@ class BatchPerformer:
         return work
 
     @cached_property
+    def _metrics(self) -> Mapping[str, ChosenMetrics]:
+        return build_metrics(self._plan)
+
+    @cached_property
     def _load(self) -> Callable[[Shard], object]:
         """What makes the data loader of a site; found with the first one, for that takes as long as to use it."""
         return site_loader(self._plan.data_loader, self._workspace)
@@ -316,7 +321,10 @@ class BatchPerformer:
         rounds = self._plan.aggregator.settings.rounds
         try:
             results = form.perform(
-                BatchWork(work.phase, work.tasks, tensors, assignments[0].round, rounds, self._algorithm), members
+                BatchWork(
+                    work.phase, work.tasks, tensors, assignments[0].round, rounds, self._algorithm, self._metrics
+                ),
+                members,
             )
             updates = _updates(assignments, members, results, began)
             if work.tried or self._try(work, chosen, updates, model):

@@ -32,6 +32,7 @@ from openfl_like.frameworks.batched.torch_purity import mixing_obstacle
 from openfl_like.frameworks.batched.torch_site import Rows, TorchSite
 from openfl_like.frameworks.batched.torch_stack import Stack, StackedModel
 from openfl_like.frameworks.batched.torch_steps import BatchStep, Steps
+from openfl_like.frameworks.metrics.base import ChosenMetrics
 from openfl_like.frameworks.runner import DataLoader, TaskRunner
 from openfl_like.frameworks.torch import TorchRunner
 from openfl_like.frameworks.torch_arrays import to_numpy, to_torch
@@ -128,7 +129,8 @@ class TorchBatch:
                     trained = self._train(call, work, members)
                     found = trained.metrics
                 else:
-                    found = self._validate(members, trained if call.apply == "local" else None, work.phase)
+                    chosen = work.metrics.get(call.name)
+                    found = self._validate(members, trained if call.apply == "local" else None, work.phase, chosen)
                 for own, values in zip(metrics, found, strict=True):
                     own[call.name] = values
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -148,7 +150,7 @@ class TorchBatch:
         stack = Stack(model, len(members))
         stack.optimize_by(self._optimizer())
         adjust = _adjusting(work, model)
-        called, measured = StackedModel(model), Measured(len(members))
+        called, measured = StackedModel(model), Measured(len(members), work.metrics.get(call.name))
         for number, step in enumerate(steps):
             stack.narrow(step.active)
             outputs = called.outputs(stack.leaves, step.samples)
@@ -168,7 +170,13 @@ class TorchBatch:
             self._pattern = self._runner.build_optimizer(self._runner.model)
         return self._pattern
 
-    def _validate(self, members: Sequence[BatchMember], trained: _Trained | None, phase: Phase) -> Metrics:
+    def _validate(
+        self,
+        members: Sequence[BatchMember],
+        trained: _Trained | None,
+        phase: Phase,
+        chosen: ChosenMetrics | None,
+    ) -> Metrics:
         self._runner.model.eval()
         found = _rows(members, lambda member: cast("TorchSite", member.site).held_out())
         places = np.array([place for place, one in enumerate(found) if one is not None], np.int64)
@@ -179,7 +187,7 @@ class TorchBatch:
         steps = Steps(held, self._device)
         order = places[steps.order]
         weights = None if trained is None else trained.of(order)
-        called, measured = StackedModel(self._runner.model), Measured(len(places))
+        called, measured = StackedModel(self._runner.model), Measured(len(places), chosen)
         with torch.no_grad():
             for number, step in enumerate(steps):
                 own = None if weights is None else {name: value[: step.active] for name, value in weights.items()}

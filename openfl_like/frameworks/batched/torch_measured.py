@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from openfl_like.frameworks.batched.torch_steps import BatchStep
-from openfl_like.frameworks.metrics import Seen
+from openfl_like.frameworks.metrics.base import ChosenMetrics
+from openfl_like.frameworks.metrics.seen import Seen
 from openfl_like.frameworks.targets import outputs_of, per_sample
 from openfl_like.frameworks.torch_arrays import to_numpy
 
@@ -45,9 +46,11 @@ class Measured:
 
     Attributes:
         sites: How many there are.
+        chosen: The metrics that their task names; None: none.
     """
 
     sites: int
+    chosen: ChosenMetrics | None = None
     _loss: torch.Tensor | None = None
     _right: torch.Tensor | None = None
     _samples: np.ndarray = field(init=False)
@@ -69,7 +72,7 @@ class Measured:
         if not seen.any():
             return
         classes = outputs_of(_like(outputs)) if names_classes(step.targets) else 0
-        if names_classes(step.targets) and (classes <= 2 or outputs.ndim != 3):
+        if self.chosen is not None or (names_classes(step.targets) and (classes <= 2 or outputs.ndim != 3)):
             self._keep(step, losses, outputs, seen)
             return
         weights = torch.from_numpy(seen).to(losses.device)
@@ -115,7 +118,7 @@ class Measured:
         return means
 
     def _alone(self, site: int) -> dict[str, float]:
-        seen = Seen()
+        seen = Seen(chosen=self.chosen)
         for step in self._kept:
             if site < len(step.counts) and step.wanted[site]:
                 count = int(step.counts[site])

@@ -24,10 +24,11 @@ def open_experiment(
         ConflictError: If the record is of another plan.
     """
     snapshot = store.snapshot()
-    initial = file_digest(files.model(0)) if snapshot is None and files.model(0).exists() else ""
     if snapshot is None:
         files.plan.write_bytes(freeze(plan))
-        return Experiment(experiment, plan, expected, initial)
+        model = files.model(0)
+        initial, initial_bytes = (file_digest(model), model.stat().st_size) if model.exists() else ("", 0)
+        return Experiment(experiment, plan, expected, initial, initial_bytes)
     if files.plan.read_bytes() != freeze(plan):
         raise ConflictError(
             "this record was made with another plan", place=str(files.directory), cure="name another --directory"

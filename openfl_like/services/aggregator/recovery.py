@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from openfl_like.errors import DamagedError, FederationError
-from openfl_like.federation.events import ModelAggregated, ModelVersion
+from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.task import Update
 from openfl_like.store.contents import put_back
 from openfl_like.store.files import RESTORE, ExperimentFiles, check_file
@@ -106,7 +106,8 @@ def _make_again(made: "Unpublished", repository: "ModelRepository", files: Exper
         message = f"the model is damaged, and so are the updates that it was made of: {sites}"
         raise DamagedError(message, place=str(path), cure=RESTORE)
     path.unlink(missing_ok=True)
-    if repository.aggregate(command) != ModelAggregated(command.round, made.digest, made.server_state):
+    again = repository.aggregate(command)
+    if (again.digest, again.server_state) != (made.digest, made.server_state):
         raise DamagedError(
             f"the model is damaged, and did not become {made.digest[:12]} again", place=str(path), cure=RESTORE
         )

@@ -13,6 +13,7 @@ from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedErro
 from openfl_like.events.bus import EventBus
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced
+from openfl_like.federation.components import check_needs
 from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft, CollaboratorRevoked
 from openfl_like.federation.experiment import Experiment
@@ -171,6 +172,7 @@ class Aggregator:
 def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository) -> Experiment:
     """Open the experiment and look at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
+    check_needs(settings.plan, simulated=False)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
     experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from openfl_like.errors import PlanError, SettingsError
+from openfl_like.federation.components import check_needs
 from openfl_like.federation.parties import Interface
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
@@ -226,12 +227,13 @@ def check_times(plan: Plan, settings: DirectorFile) -> None:
 
 
 def check_plan_here(plan: Plan, settings: DirectorFile) -> None:
-    """Check what a plan asks of this Director: times, and its data interface.
+    """Check what a plan asks of this Director: times, its data interface, and what its selectors go by.
 
     Raises:
         PlanError: Naming the key and the ways out.
     """
     check_times(plan, settings)
+    check_needs(plan, simulated=False)
     known = [one.name for one in settings.agreed if one.name]
     if plan.interface is None and known:
         problem, cure = "this federation has several kinds of data", f"name one of its interfaces: {', '.join(known)}"

@@ -11,6 +11,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
+from openfl_like.federation.reports.machine import MOST_BYTES, MachineFacts
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update, Work
 from openfl_like.wire.convert.values import decode_mapping, digest_from, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
@@ -40,6 +41,19 @@ def assignment_to(value: Assignment) -> pb.Assignment:
         batch_limit=value.batch_limit,
         work=None if value.work is None else _work_to(value.work),
     )
+
+
+def _ready_to(value: Ready) -> pb.Ready:
+    message = pb.Ready(plan_digest=value.plan_digest, memory_bytes=value.facts.memory_bytes)
+    if value.facts.gpu is not None:
+        message.gpu = value.facts.gpu
+    return message
+
+
+def _ready_from(message: pb.Ready) -> Ready:
+    gpu = message.gpu if message.HasField("gpu") else None
+    memory_bytes = min(message.memory_bytes, MOST_BYTES) if message.HasField("memory_bytes") else None
+    return Ready(message.plan_digest, MachineFacts(gpu, memory_bytes))
 
 
 def _work_to(value: Work) -> pb.Work:
@@ -122,7 +136,7 @@ def update_from(message: pb.Update, collaborator: str) -> Update:
 def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
     """Return the message of what a collaborator reports."""
     if isinstance(value, Ready):
-        return pb.CollaboratorMessage(ready=pb.Ready(plan_digest=value.plan_digest))
+        return pb.CollaboratorMessage(ready=_ready_to(value))
     if isinstance(value, TaskFailure):
         failure = pb.TaskFailure(round=value.round, phase=value.phase.value, failure=failure_to(value.failure))
         return pb.CollaboratorMessage(failed=failure)
@@ -132,7 +146,7 @@ def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
 def report_from(message: pb.CollaboratorMessage, collaborator: str) -> CollaboratorReport:
     """Return what this collaborator reports."""
     if message.HasField("ready"):
-        return Ready(message.ready.plan_digest)
+        return _ready_from(message.ready)
     if message.HasField("failed"):
         failed = message.failed
         return TaskFailure(failed.round, Phase(failed.phase), failure_from(failed.failure))

@@ -729,10 +729,45 @@ class Update(_message.Message):
     def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., digest: _Optional[str] = ..., num_samples: _Optional[int] = ..., metrics: _Optional[_Mapping[str, TaskMetrics]] = ..., duration_s: _Optional[float] = ..., partial: bool = ..., batches: _Optional[int] = ...) -> None: ...
 
 class Ready(_message.Message):
-    __slots__ = ("plan_digest",)
+    __slots__ = ("plan_digest", "gpu", "memory_bytes")
     PLAN_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    GPU_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     plan_digest: str
-    def __init__(self, plan_digest: _Optional[str] = ...) -> None: ...
+    gpu: bool
+    memory_bytes: int
+    def __init__(self, plan_digest: _Optional[str] = ..., gpu: bool = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class TaskProgress(_message.Message):
+    __slots__ = ("round", "phase", "task", "epoch", "epochs", "batches", "samples", "of_samples", "elapsed_s", "metrics")
+    class MetricsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    OF_SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    round: int
+    phase: str
+    task: str
+    epoch: int
+    epochs: int
+    batches: int
+    samples: int
+    of_samples: int
+    elapsed_s: float
+    metrics: _containers.ScalarMap[str, float]
+    def __init__(self, round: _Optional[int] = ..., phase: _Optional[str] = ..., task: _Optional[str] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., batches: _Optional[int] = ..., samples: _Optional[int] = ..., of_samples: _Optional[int] = ..., elapsed_s: _Optional[float] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class TaskFailure(_message.Message):
     __slots__ = ("round", "phase", "failure")
@@ -777,18 +812,20 @@ class Failure(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., message: _Optional[str] = ..., error: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., task: _Optional[str] = ..., step: _Optional[str] = ..., phase: _Optional[str] = ..., round: _Optional[int] = ..., site: _Optional[str] = ..., exit_code: _Optional[int] = ..., call: _Optional[str] = ..., samples: _Optional[str] = ..., targets: _Optional[str] = ...) -> None: ...
 
 class CollaboratorMessage(_message.Message):
-    __slots__ = ("ready", "failed", "evaluated", "delivered", "file")
+    __slots__ = ("ready", "failed", "evaluated", "delivered", "progress", "file")
     READY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     EVALUATED_FIELD_NUMBER: _ClassVar[int]
     DELIVERED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     ready: Ready
     failed: TaskFailure
     evaluated: Update
     delivered: Update
+    progress: TaskProgress
     file: bytes
-    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ..., delivered: _Optional[_Union[Update, _Mapping]] = ..., file: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[TaskFailure, _Mapping]] = ..., evaluated: _Optional[_Union[Update, _Mapping]] = ..., delivered: _Optional[_Union[Update, _Mapping]] = ..., progress: _Optional[_Union[TaskProgress, _Mapping]] = ..., file: _Optional[bytes] = ...) -> None: ...
 
 class Withdrawal(_message.Message):
     __slots__ = ("round", "phase", "reason")

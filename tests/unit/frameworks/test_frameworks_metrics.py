@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openfl_like.frameworks.metrics import Seen, accuracy, auc, classification
+from openfl_like.frameworks.metrics.classifiers import accuracy, auc, classification
+from openfl_like.frameworks.metrics.seen import Seen
 
 SCORED = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40)
 

@@ -45,6 +45,7 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         "plan.yaml:8: selector.template: there is no selector named 'randm'; did you mean 'random'?",
         "plan.yaml:9: deadline.train_s: must be more than 0, not 0",
         "plan.yaml:10: stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, wall_s, "
+        "traffic_bytes, "
         "not rounds, patience",
         "plan.yaml:11: model_store.kep: unknown key; did you mean 'keep'?",
     ]
@@ -138,7 +139,7 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ("deadline: {round_s: 30, rejoin_s: 40}", "deadline.rejoin_s: coming back may take 40 s, but the round"),
         (
             "stop: {any: [{}]}",
-            "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, wall_s, not none",
+            "stop.any[0]: must have exactly one of rounds, metric, loss_max, patience, wall_s, traffic_bytes, not none",
         ),
         ("stop: {all: [{metric: accuracy}]}", "stop.all[0]: metric needs exactly one of min and max"),
         ("stop: {all: [{metric: a, min: 1, max: 2}]}", "stop.all[0]: metric needs exactly one of min and max"),

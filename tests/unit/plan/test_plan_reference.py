@@ -68,6 +68,7 @@ TEMPLATES = dict(templates_of(Plan))
 KINDS = (
     "task_runner",
     "data_loader",
+    "metric",
     "assigner",
     "selector",
     "work",

@@ -14,6 +14,7 @@ from openfl_like.federation.announcements import (
     ExperimentEnded,
     NothingLearnt,
     RoundFinished,
+    RoundStarted,
     UpdateReceived,
     UpdateRefused,
 )
@@ -23,6 +24,7 @@ from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import Component
 from openfl_like.runtimes.loop import SystemClock
 from openfl_like.runtimes.models import ModelRepository
 from openfl_like.store.files import ExperimentFiles
@@ -319,3 +321,31 @@ async def test_the_machine_s_clock_calls_back_and_can_be_told_not_to() -> None:
     async with asyncio.timeout(10):
         await rung.wait()
     assert clock.now() > 1_700_000_000
+
+
+async def test_what_has_travelled_is_what_the_files_have(
+    plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles
+) -> None:
+    run = Run(plan_with(stop={"any": [{"traffic_bytes": 10**9}]}), store, files.directory)
+    await run.to_its_end(sites_of("bern", "zurich"))
+    initial, *updates = [told.size_bytes for told in run.only(UpdateReceived) if told.phase is not Phase.EVALUATE]
+    model_bytes = files.model(2).stat().st_size
+    assert initial == files.model(0).stat().st_size == model_bytes
+    assert len(updates) == 4
+    assert set(updates) == {model_bytes}  # nothing is compressed
+    assert run.only(RoundFinished)[-1].traffic_bytes == initial + 4 * model_bytes + 3 * 2 * model_bytes
+
+
+async def test_sites_are_told_apart_by_what_their_training_does(
+    plan_with: PlanWith, store: ExperimentStore, files: ExperimentFiles
+) -> None:
+    selector = Component(template="cluster", settings={"count": 2, "clusters": 2})
+    rounds = {"settings": {"rounds_to_train": 8}}
+    run = Run(plan_with(selector=selector, aggregator=rounds), store, files.directory)
+    names = ("down-1", "down-2", "down-3", "up-1", "up-2", "up-3")
+    performers = {name: FakePerformer(step=-1.0 if name < "e" else 1.0, num_samples=5) for name in names}
+    await run.to_its_end(performers)
+    cohorts = [told.cohort for told in run.only(RoundStarted) if told.round]
+    seen = [name for cohort in cohorts[:3] for name in cohort]
+    assert sorted(seen) == sorted(names), "whoever has not trained yet comes first"
+    assert all({name[:2] for name in cohort} == {"do", "up"} for cohort in cohorts[3:])

@@ -237,6 +237,17 @@ async def test_energy_is_power_by_time_of_each_device_in_each_round(devices: Mak
     assert told.energy_j == {name: 10 * spent + 0.5 * (seconds - spent) for name, spent in busy.items()}
 
 
+async def test_a_selector_goes_by_the_energy_of_devices(devices: Make) -> None:
+    """Of 10, 20 and 30 samples at 2 a second and 10 W: bern 50 J, chur 100 J, zug 150 J a training."""
+    selector = {"template": "limited_energy", "settings": {"count": 3, "round_j": 160, "site_j": 260}}
+    rounds = {"settings": {"rounds_to_train": 5}}
+    more = {"selector": selector, "aggregator": rounds}
+    run = devices({"power": {"computing_w": 10}}, **more)
+    await run.run()
+    cohorts = [told.cohort for told in only(run.history, RoundStarted) if told.round]
+    assert cohorts == [(BERN, CHUR, ZUG), (BERN, CHUR), (BERN,), (BERN,), (BERN,)]
+
+
 @dataclass(slots=True)
 class Nothing:
     """A runtime of no site."""

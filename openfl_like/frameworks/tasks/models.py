@@ -1,4 +1,4 @@
-"""The global model that an assignment begins with."""
+"""The global model that an assignment starts from."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,17 +19,17 @@ def opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:
     return nullcontext(model) if isinstance(model, TensorFile) else TensorFile(model)
 
 
-def algorithm_tensors(model: GlobalModel) -> dict[str, np.ndarray]:
+def shared_tensors(model: GlobalModel) -> dict[str, np.ndarray]:
     """Read the algorithm's tensors in a global model."""
     with opened(model) as file:
         return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
 
 
 def given(model: GlobalModel | None) -> GlobalModel:
-    """Return the model that an assignment came with.
+    """Return a model that has to be there.
 
     Raises:
-        TaskError: If it came without one.
+        TaskError: If it is not.
     """
     if model is None:
         raise TaskError("the assignment came without a model file")

@@ -1,0 +1,68 @@
+"""What some selectors go by that not every experiment has: what devices draw, what they are, how updates differ."""
+
+from collections.abc import Iterator
+from enum import StrEnum
+
+from openfl_like.errors import PlanError
+from openfl_like.federation.participation.selection import Selector
+from openfl_like.plan.schema import Plan
+
+
+class Needs(StrEnum):
+    """What a selector goes by, as its attribute ``needs`` says.
+
+    Attributes:
+        ENERGY: The joules of a training; only simulated devices whose power is known tell them.
+        MACHINE: What a site's machine has, `MachineFacts`; only sites of a federation tell it.
+        ORDER: In which order the sites were ready first.
+        UPDATES: A sketch of each update, less the model that it was trained from.
+        WEIGHTS: A sketch of each trained model.
+    """
+
+    ENERGY = "energy"
+    MACHINE = "machine"
+    ORDER = "order"
+    UPDATES = "updates"
+    WEIGHTS = "weights"
+
+
+def needs_of(*parts: Selector) -> frozenset[str]:
+    """Return what some selectors go by."""
+    return frozenset(str(need) for part in parts for need in getattr(part, "needs", ()))
+
+
+def refuse_unmet(plan: Plan, selector: Selector, evaluation_selector: Selector, *, simulated: bool) -> None:
+    """Refuse a plan whose selectors go by what nobody will tell.
+
+    Args:
+        plan: The plan.
+        selector: Its selector of those who train.
+        evaluation_selector: Its selector of those who evaluate.
+        simulated: Whether its sites are simulated.
+
+    Raises:
+        PlanError: Naming the selector.
+    """
+    for key, component, part in (
+        ("selector", plan.selector, selector),
+        ("evaluation_selector", plan.evaluation_selector, evaluation_selector),
+    ):
+        for problem, cure in _unmet(plan, needs_of(part), simulated=simulated):
+            raise PlanError(f"'{component.template}' {problem}", place=f"{key}.template", cure=cure)
+
+
+def _unmet(plan: Plan, needs: frozenset[str], *, simulated: bool) -> Iterator[tuple[str, str]]:
+    devices = plan.simulation.devices
+    if Needs.ENERGY in needs and not simulated:
+        told = "goes by the energy that devices draw, which nobody measures in a federation"
+        yield told, "use best_speed or limited_time, or simulate the plan (fx simulate)"
+    elif Needs.ENERGY in needs and (
+        devices is None or (devices.power.computing_w is None and devices.power.sending_w is None)
+    ):
+        told = "goes by the energy that devices draw, and the plan does not say what that is"
+        yield told, "write simulation.devices.power, or use another selector"
+    if Needs.MACHINE in needs and simulated:
+        yield "goes by what sites tell of their machines, and simulated sites have none", "use another selector"
+    sketched = needs & {Needs.UPDATES, Needs.WEIGHTS}
+    if sketched and plan.mode.settings is not None:
+        yield "compares updates, and with the mode buffered it would never be asked", "use the selector all"

@@ -1,0 +1,1 @@
+"""What sites tell of themselves besides their updates: their machines, and how far they are."""

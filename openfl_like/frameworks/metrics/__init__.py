@@ -1,0 +1,1 @@
+"""What is measured of a model: metrics by name, and what a task has seen so far."""

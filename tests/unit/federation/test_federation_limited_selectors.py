@@ -1,0 +1,252 @@
+"""Who is chosen by order of arrival, speed, work done, clusters, and limits of time, energy and machines."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from played import PlayedExperiment
+from pydantic import ValidationError
+
+from openfl_like.errors import PlanError
+from openfl_like.federation.components import check_needs
+from openfl_like.federation.events import CollaboratorJoined, CollaboratorLeft, ExperimentStarted, SendAssignment
+from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.participation.clusters import Cluster
+from openfl_like.federation.participation.limited import (
+    BestEnergy,
+    BudgetedFairness,
+    Capability,
+    LimitedEnergy,
+    LimitedTime,
+)
+from openfl_like.federation.participation.ranked import (
+    BestExpectedTime,
+    BestNetwork,
+    BestSpeed,
+    ConnectionOrder,
+    TimeRotation,
+)
+from openfl_like.federation.participation.selection import SelectionView, Selector
+from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
+from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.plan.checks import mistakes_in
+from openfl_like.plan.schema import Plan
+
+
+def known(
+    training_s: float,
+    transfer_s: float = 0.0,
+    *,
+    samples: int = 10,
+    update_bytes: int = 100,
+    energy_j: float | None = None,
+    times: int = 1,
+    asked: int | None = None,
+) -> TrainingHistory:
+    seen = PastTraining(1, training_s + transfer_s, training_s, 0.5, samples, 0, update_bytes, energy_j)
+    history = TrainingHistory(asked=times if asked is None else asked)
+    for _ in range(times):
+        history = history.seen(seen)
+    return history
+
+
+def chosen(selector: Selector, histories: Mapping[str, TrainingHistory], **changes: object) -> str:
+    names = tuple(sorted(histories))
+    view = replace(SelectionView(names, names, seed=3, round=2, histories=histories), **changes)  # type: ignore[arg-type]  # of any field
+    return "".join(selector.select(replace(view, count=selector.wanted(view))))
+
+
+def test_whoever_trains_on_most_samples_a_second_is_fastest_however_few_it_has() -> None:
+    histories = {"a": known(1.0, samples=10), "b": known(10.0, samples=300), "c": known(2.0, samples=30)}
+    assert chosen(BestSpeed(count=1), histories) == "b"
+    assert chosen(BestSpeed(count=1), {**histories, "d": TrainingHistory()}) == "d", "nobody knows d"
+
+
+def test_whoever_sends_most_bytes_a_second_has_the_best_network() -> None:
+    histories = {"a": known(9.0, 1.0, update_bytes=100), "b": known(1.0, 2.0, update_bytes=600), "c": known(1.0, 3.0)}
+    assert chosen(BestNetwork(count=1), histories) == "b"
+
+
+def test_a_steady_site_comes_before_a_fast_one_that_seldom_answers() -> None:
+    histories = {"a": known(4.0, times=3, asked=9), "b": known(6.0, times=9, asked=9)}
+    assert chosen(BestExpectedTime(count=1), histories) == "b"
+    assert chosen(BestExpectedTime(count=1), {**histories, "a": known(4.0, times=9, asked=9)}) == "a"
+
+
+def test_a_slow_site_is_asked_half_as_often() -> None:
+    takes = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 2.0}
+    histories = dict.fromkeys(takes, TrainingHistory())
+    turns: Counter[str] = Counter()
+    for number in range(1, 61):
+        for name in chosen(TimeRotation(count=1), histories, seed=number, round=number):
+            turns[name] += 1
+            seen = PastTraining(number, takes[name], takes[name], None, 1)
+            histories[name] = histories[name].asked_again().seen(seen)
+    assert turns == {"a": 20, "b": 20, "c": 10, "d": 10}
+
+
+def test_a_round_of_slow_sites_has_fewer_of_them_and_all_have_their_turn() -> None:
+    takes = {"a": 1.0, "b": 1.0, "c": 5.0, "d": 5.0}
+    histories = {name: known(seconds) for name, seconds in takes.items()}
+    selector = BudgetedFairness(count=3, round_s=6.0)
+    turns: Counter[str] = Counter()
+    for number in range(1, 41):
+        cohort = chosen(selector, histories, seed=number, round=number)
+        assert sum(takes[name] for name in cohort) <= 6.0
+        turns.update(cohort)
+        histories |= {name: replace(histories[name], asked=histories[name].asked + 1) for name in cohort}
+    assert max(turns.values()) - min(turns.values()) <= 1
+    assert chosen(BudgetedFairness(count=3, round_s=0.5), histories | {"a": known(1.0, asked=0)}) == "a"
+
+
+def test_a_round_is_lengthened_as_little_as_possible_until_its_time_is_over() -> None:
+    """Training side by side, transfers one after the other: a and b end at 3 and 5, c at 7, and d at 12."""
+    histories = {"a": known(1.0, 2.0), "b": known(1.0, 2.0), "c": known(5.0, 2.0), "d": known(9.0, 3.0)}
+    assert chosen(LimitedTime(count=4, within_s=9.0), histories) == "abc"
+    assert chosen(LimitedTime(count=4, within_s=7.0), histories) == "abc"
+    assert chosen(LimitedTime(count=4, within_s=6.9), histories) == "ab"
+    assert chosen(LimitedTime(count=4, within_s=12.0), histories) == "abcd"
+    assert chosen(LimitedTime(count=4, within_s=0.1), histories) in {"a", "b"}, "the quickest alone"
+    assert set(chosen(LimitedTime(count=4, within_s=0.1), {**histories, "e": TrainingHistory()})) >= {"e"}
+
+
+def test_energy_is_kept_to() -> None:
+    histories = {name: known(1.0, energy_j=joules) for name, joules in zip("abcd", (1.0, 2.0, 4.0, 8.0), strict=True)}
+    assert chosen(BestEnergy(count=2), histories) == "ab"
+    assert chosen(LimitedEnergy(count=4, round_j=7.0), histories) == "abc"
+    assert chosen(LimitedEnergy(count=4, round_j=0.5), histories) == "a"
+    assert chosen(LimitedEnergy(count=4, site_j=4.0), histories) == "ab", "c has used 4 and would use 4 more"
+    spent = {name: known(1.0, energy_j=3.0, times=2) for name in "ab"}
+    assert chosen(LimitedEnergy(count=2, site_j=6.0), spent) == ""
+
+
+def test_only_machines_that_have_what_is_needed_are_drawn() -> None:
+    histories = dict.fromkeys("abcd", TrainingHistory())
+    facts = {
+        "a": MachineFacts(gpu=True, memory_bytes=8),
+        "b": MachineFacts(gpu=False, memory_bytes=64),
+        "c": MachineFacts(),
+    }
+    assert chosen(Capability(count=4, gpu=True), histories, facts=facts) == "a"
+    assert chosen(Capability(count=4, memory_bytes=8), histories, facts=facts) == "ab"
+    assert chosen(Capability(count=4, gpu=True, memory_bytes=9), histories, facts=facts) == ""
+
+
+KINDS = {
+    **{name: replace(known(1.0), sketch=(1.0 + at / 50, 0.02)) for at, name in enumerate("abcdef")},
+    **{name: replace(known(1.0), sketch=(-0.02, 5.0 + at)) for at, name in enumerate("xyz")},
+}
+
+
+def test_each_cluster_has_its_share_and_nobody_is_left_out_of_a_round() -> None:
+    selector = Cluster(count=3, clusters=2)
+    cohorts = {chosen(selector, KINDS, seed=seed) for seed in range(30)}
+    assert {(sum(name in "xyz" for name in cohort), len(cohort)) for cohort in cohorts} == {(1, 3)}
+    assert len(cohorts) > 5
+
+
+def test_a_cohort_of_one_cluster_changes_from_round_to_round() -> None:
+    selector = Cluster(count=3, clusters=2, cohort="same")
+    kinds = [{name in "xyz" for name in chosen(selector, KINDS, seed=number, round=number)} for number in range(1, 7)]
+    assert kinds in ([{True}, {False}] * 3, [{False}, {True}] * 3)
+
+
+def test_a_cluster_of_too_few_is_filled_up_and_the_unknown_come_first() -> None:
+    selector = Cluster(count=5, clusters=2, cohort="same")
+    assert {len(chosen(selector, KINDS, round=number)) for number in (1, 2)} == {5}
+    assert set(chosen(Cluster(count=2, clusters=2), {**KINDS, "n": TrainingHistory()})) >= {"n"}
+    alike = {name: replace(known(1.0), sketch=(1.0, 1.0)) for name in "abcd"}
+    assert len(chosen(Cluster(count=2, clusters=3), alike)) == 2
+
+
+def test_by_direction_length_does_not_count_and_by_weights_it_does() -> None:
+    far = {name: replace(known(1.0), sketch=(scale, 0.0)) for name, scale in zip("abcd", (1, 1.1, 9, 9.1), strict=True)}
+    by_weights = {chosen(Cluster(count=2, clusters=2, by="weights"), far, seed=seed) for seed in range(20)}
+    assert by_weights <= {"ac", "ad", "bc", "bd"}
+    assert {chosen(Cluster(count=2, clusters=2), far, seed=seed) for seed in range(40)} - by_weights
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (LimitedTime, {"count": 1}),
+        (LimitedEnergy, {"count": 1}),
+        (Capability, {"count": 1}),
+        (Cluster, {"count": 1, "clusters": 1}),
+        (BudgetedFairness, {"count": 1, "round_s": 0.0}),
+        (ConnectionOrder, {}),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(kind: type, given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        kind(**given)
+
+
+# ---- in an experiment ---------------------------------------------------------------------------------------------
+
+
+def plan_with(template: str, **settings: object) -> Plan:
+    return Plan.model_validate(
+        {
+            "name": "demo",
+            "task_runner": {"template": "src.model:Runner"},
+            "data_loader": {"template": "src.model:Loader"},
+            "tasks": {"train": {"function": "train"}},
+            "selector": {"template": template, "settings": {"count": 2, **settings}},
+        }
+    )
+
+
+def asked(played: PlayedExperiment) -> list[str]:
+    return [command.assignment.collaborator for command in played.commands if isinstance(command, SendAssignment)]
+
+
+def test_the_order_of_arrival_is_remembered_over_absences_and_restarts() -> None:
+    plan = plan_with("connection_order")
+    played = PlayedExperiment(Experiment("e1", plan, ("a", "b", "c"), "given"))
+    played.feed(CollaboratorJoined("c"), CollaboratorJoined("b"), CollaboratorLeft("c", "lost"))
+    played.feed(CollaboratorJoined("a"), CollaboratorJoined("c"), ExperimentStarted())
+    assert sorted(asked(played)) == ["b", "c"]
+    again = Experiment.restore(plan, played.experiment.snapshot(), played.experiment.versions)
+    assert again.snapshot()["ready_order"] == ["c", "b", "a"]
+
+
+def test_what_machines_have_decides_who_is_asked() -> None:
+    played = PlayedExperiment(Experiment("e1", plan_with("capability", gpu=True), ("a", "b", "c"), "given"))
+    able = MachineFacts(gpu=True, memory_bytes=1 << 34)
+    played.feed(CollaboratorJoined("a"), CollaboratorJoined("b", None, able), CollaboratorJoined("c", None, able))
+    played.feed(ExperimentStarted())
+    assert sorted(asked(played)) == ["b", "c"]
+    assert set(played.experiment.snapshot()["facts"]) == {"b", "c"}  # type: ignore[arg-type]  # a mapping
+
+
+def test_nothing_is_remembered_that_nobody_goes_by() -> None:
+    played = PlayedExperiment(Experiment("e1", plan_with("random"), ("a", "b", "c"), "given"))
+    played.feed(*(CollaboratorJoined(name, None, MachineFacts(gpu=True)) for name in "abc"), ExperimentStarted())
+    assert not {"ready_order", "facts", "histories"} & set(played.experiment.snapshot())
+
+
+POWER = {"simulation": {"devices": {"speed": 10, "power": {"computing_w": 3}}}}
+
+
+@pytest.mark.parametrize(
+    ("plan", "simulated", "told"),
+    [
+        (plan_with("best_energy"), False, "nobody measures in a federation"),
+        (plan_with("best_energy"), True, "the plan does not say what that is"),
+        (plan_with("limited_energy", site_j=3), False, "nobody measures in a federation"),
+        (plan_with("capability", gpu=True), True, "simulated sites have none"),
+    ],
+)
+def test_what_nobody_tells_is_refused_before_anything_begins(plan: Plan, simulated: bool, told: str) -> None:  # noqa: FBT001 - a parameter
+    assert mistakes_in(plan) == []
+    with pytest.raises(PlanError, match=told):
+        check_needs(plan, simulated=simulated)
+
+
+def test_what_somebody_tells_is_not() -> None:
+    drawn = Plan.model_validate({**plan_with("best_energy").model_dump(), **POWER})
+    check_needs(drawn, simulated=True)
+    check_needs(plan_with("capability", gpu=True), simulated=False)
+    check_needs(plan_with("cluster", clusters=2), simulated=False)
