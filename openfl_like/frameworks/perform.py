@@ -241,7 +241,7 @@ class Performer:
             round=assignment.round,
             phase=assignment.phase,
             collaborator=assignment.collaborator,
-            digest="" if assignment.phase is Phase.EVALUATE else work.digest,
+            digest=work.digest if assignment.phase.returns_model else "",
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,

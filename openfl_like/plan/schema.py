@@ -251,10 +251,15 @@ class Best(Section):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, values: object) -> object:
-        if not isinstance(values, dict) or values.get("mode") is not None:
-            return values
-        metric = values.get("metric", "loss")
-        return {**values, "mode": MODES.get(metric.rpartition(".")[2]) if isinstance(metric, str) else None}
+        return _with_known_mode(values, "loss")
+
+
+def _with_known_mode(values: object, usual: str) -> object:
+    """Say whether more of a metric is better where everybody knows and it is not said."""
+    if not isinstance(values, dict) or values.get("mode") is not None:
+        return values
+    metric = values.get("metric", usual)
+    return {**values, "mode": MODES.get(metric.rpartition(".")[2]) if isinstance(metric, str) else None}
 
 
 class Keep(Section):
@@ -291,6 +296,35 @@ class SampleLimit(Section):
     sites: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     multiple: Annotated[float, Field(ge=1)] | None = None
     above: Literal["cap", "drop"] = "cap"
+
+
+class CrossEvaluation(Section):
+    """The ``cross_evaluation:`` section: every update is scored by another site of the round, on that site's data.
+
+    A site is shown the update of another one for that; see docs/security.md.
+
+    Attributes:
+        metric: What the evaluations of the plan report that scores are compared by, as ``accuracy`` or
+            ``validate.accuracy``.
+        mode: Whether more or less of it is better; None: it is not said.
+        threshold: The worst score that an update may have; none: see ``margin``.
+        margin: By how much a score may be worse than the median of the round's scores; none: see ``threshold``.
+        result: What is done about an update that is worse: ``drop``: it does not count; ``reweigh``: its number of
+            samples is multiplied by ``margin`` over how much worse than the median it is.
+        on_missing: Whether an update counts that nobody has scored in time.
+    """
+
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    mode: Literal["max", "min"] | None = None
+    threshold: float | None = None
+    margin: Annotated[float, Field(gt=0)] | None = None
+    result: Literal["drop", "reweigh"] = "drop"
+    on_missing: Literal["keep", "drop"] = "keep"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: object) -> object:
+        return _with_known_mode(values, "")
 
 
 class NetworkSettings(Section):
@@ -390,6 +424,7 @@ class Plan(Section):
     )
     controllers: Annotated[tuple[Component, ...], Field(max_length=MOST_CONTROLLERS)] = ()
     sample_limit: SampleLimit = SampleLimit()
+    cross_evaluation: CrossEvaluation | None = None
     aggregation: AggregationSection = AggregationSection()
     server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()
