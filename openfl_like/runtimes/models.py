@@ -221,7 +221,7 @@ class ModelRepository:
             if unwritten is not None:
                 unwritten.write(path)
             return manifest_of(path), path
-        decoded = self._files.update(update.round, Phase.CROSS_EVALUATE, update.collaborator)
+        decoded = self._files.decoded(update.round, update.collaborator)
         return write_decoded(path, sent, decoded), decoded
 
     def quick(self, command: ValidateUpdates | PlaceUpdates | Aggregate, *, alone: bool = False) -> bool:

@@ -94,7 +94,11 @@ async def test_after_a_crash_at_any_commit_everybody_is_scored_once_and_the_byte
 
 @pytest.mark.parametrize(
     "pipeline",
-    [{"template": "int8"}, {"template": "topk", "settings": {"fraction": 0.1}}, {"lossless": {"template": "zlib"}}],
+    [
+        {"template": "quantise"},
+        {"template": "top_k", "settings": {"fraction": 0.1}},
+        {"lossless": {"template": "zstd"}},
+    ],
 )
 def test_what_is_scored_is_the_model_that_a_compressed_update_stands_for(
     plan_with: PlanWith, tmp_path: Path, pipeline: dict[str, object]
