@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import median
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Update
 from openfl_like.federation.validation.verdict import Consequence, Measure, UpdateVerdict
-from openfl_like.plan.schema import CrossEvaluation
+
+if TYPE_CHECKING:  # a command that shows nothing must not wait for it
+    from openfl_like.plan.schema import CrossEvaluation
 
 NAME = "cross_evaluation"
 LEAST_SCORES = 3
@@ -91,7 +93,7 @@ def draw_pairs(owners: Sequence[str], seed: int) -> dict[str, str]:
 
 
 def judge_scores(
-    section: CrossEvaluation,
+    section: "CrossEvaluation",
     number: int,
     pairs: Mapping[str, str],
     answers: Mapping[str, Update],
@@ -134,7 +136,7 @@ def _score(metric: str, answer: Update | None, undefined: Collection[str]) -> fl
     return Unscored.NOT_FINITE if broken else Unscored.NOT_REPORTED
 
 
-def _limit(section: CrossEvaluation, scores: Sequence[float]) -> float | None:
+def _limit(section: "CrossEvaluation", scores: Sequence[float]) -> float | None:
     if section.threshold is not None:
         return section.threshold
     if section.margin is None or len(scores) < LEAST_SCORES:
@@ -142,7 +144,7 @@ def _limit(section: CrossEvaluation, scores: Sequence[float]) -> float | None:
     return median(scores) + (section.margin if section.mode == "min" else -section.margin)
 
 
-def _verdict(section: CrossEvaluation, told: UpdatesScored, owner: str) -> UpdateVerdict | None:
+def _verdict(section: "CrossEvaluation", told: UpdatesScored, owner: str) -> UpdateVerdict | None:
     reason, scorer, bound = told.unscored.get(owner), told.scorers[owner], told.limit or 0.0
 
     def given(action: Consequence, share: float = 1.0) -> UpdateVerdict:
@@ -163,7 +165,7 @@ def _verdict(section: CrossEvaluation, told: UpdatesScored, owner: str) -> Updat
 _NOBODY = frozenset({Unscored.ABSENT, Unscored.NOT_REPORTED})
 
 
-def _beyond(section: CrossEvaluation, told: UpdatesScored, owner: str) -> float:
+def _beyond(section: "CrossEvaluation", told: UpdatesScored, owner: str) -> float:
     """By how much a score is worse than the limit; not above 0 if it is not."""
     if told.limit is None:
         return 0.0

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 import pytest
+from played import PlayedExperiment
 
 from openfl_like.federation.announcements import CollaboratorAbsent, ModelMade, RoundFinished
 from openfl_like.federation.events import (
@@ -26,7 +27,6 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.scoring import Unscored, UpdatesScored, draw_pairs
 from openfl_like.federation.validation.verdict import Consequence, Measure, UpdatesJudged, UpdateVerdict
 from openfl_like.plan.schema import Plan
-from tests.unit.federation.played import PlayedExperiment
 
 SITES = ("a", "b", "c", "d")
 GOOD = {"a": 0.9, "b": 0.8, "c": 0.85, "d": 0.88}
@@ -171,7 +171,8 @@ def test_a_loss_is_worse_when_it_is_more() -> None:
 def test_an_update_is_weighed_by_how_much_worse_it_is() -> None:
     played = Scored({"margin": 0.1, "result": "reweigh"}, {"a": 0.9, "b": 0.5, "c": 0.9, "d": 0.9}).run()
     (verdict,) = played.verdicts()
-    assert (verdict.action, verdict.share) == (Consequence.REWEIGH, pytest.approx(0.1 / 0.4))
+    assert verdict.action is Consequence.REWEIGH
+    assert verdict.share == pytest.approx(0.1 / 0.4)
     assert played.combined().weights == {"b": pytest.approx(0.25)}
     assert played.told(ModelMade)[0].weights["b"] == pytest.approx(0.25 / 3.25)
 
@@ -183,7 +184,7 @@ def test_who_does_not_answer_in_time_holds_nobody_up(on_missing: str, left: list
         respond=lambda _, owner: None if owner == "c" else 0.9,
         deadline={"round_s": 5},
     ).run()
-    assert played.experiment.status is Status.RUNNING
+    assert not played.experiment.status.ended
     played.feed(TimerFired("deadline:1:cross_evaluate"))
     assert played.experiment.status is Status.FINISHED
     assert played.scored().unscored == {"c": Unscored.ABSENT}

@@ -107,7 +107,11 @@ def test_what_is_scored_is_the_model_that_a_compressed_update_stands_for(
     files = ExperimentFiles(tmp_path)
     files.prepare()
     drawn = np.random.default_rng(1)
-    base = {"a": drawn.normal(size=(300, 300)).astype(np.float32), "b": np.arange(5), "c": np.float32(2.0).reshape(())}
+    base: dict[str, np.ndarray] = {
+        "a": drawn.normal(size=(300, 300)).astype(np.float32),
+        "b": np.arange(5),
+        "c": np.float32(2.0).reshape(()),
+    }
     write_tensors(files.model(0), base, sync=False)
     repository = ModelRepository(plan, files)
     digest = file_digest(files.model(0))
