@@ -110,7 +110,7 @@ def test_what_is_scored_is_the_model_that_a_compressed_update_stands_for(
     base: dict[str, np.ndarray] = {
         "a": drawn.normal(size=(300, 300)).astype(np.float32),
         "b": np.arange(5),
-        "c": np.float32(2.0).reshape(()),
+        "c": np.array(2.0, np.float32),
     }
     write_tensors(files.model(0), base, sync=False)
     repository = ModelRepository(plan, files)
