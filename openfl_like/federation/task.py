@@ -37,7 +37,7 @@ class TaskCall:
         function: The task runner's method.
         arguments: Keyword arguments of that method (JSON values).
         apply: What an evaluation looks at. ``global``: the model of the assignment; ``local``: the model as the tasks
-            before left it.
+            before left it; ``personal``: the model that the algorithm keeps at the site.
         trains: Whether it changes the model, as the tasks before left it.
     """
 

@@ -5,14 +5,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import cast
 
 import numpy as np
 from blake3 import blake3
@@ -41,11 +41,20 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.given_model import (
+    GivenModel,
+    GlobalModel,
+    PersonalModel,
+    is_given,
+    opened,
+    shared_of,
+    with_own,
+)
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
-from openfl_like.plan.schema import FILE, Plan
+from openfl_like.plan.schema import FILE, PERSONAL, Plan
 from openfl_like.plan.section import Component
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
@@ -55,10 +64,6 @@ from openfl_like.tensors.named import bytes_of
 
 _NO_TASKS = frozenset({"initialise", "begin", "get_tensors", "set_tensors"})
 _LONGEST_REASON = 500
-
-
-GlobalModel: TypeAlias = Path | TensorFile
-"""A global model: its file, or that file open for all who want it."""
 
 
 @dataclass(slots=True)
@@ -83,7 +88,7 @@ class _Tasks:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
     partial: bool = False  # its time was over before it had trained all
-    held: GlobalModel | None = None  # what the runner's model is; None: it has changed
+    held: GivenModel | None = None  # what the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
 
@@ -257,7 +262,7 @@ class Performer:
             np.random.seed(assignment.seed % 2**32)
             if assignment.phase is Phase.INITIALISE:
                 return self._initialise(assignment, out)
-            return self._run(assignment, _given(model), out)
+            return self._run(assignment, is_given(model), out)
 
     def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
@@ -276,20 +281,21 @@ class Performer:
         with self._blame("begin"):
             self._runner.begin(assignment.seed)
         kept = self._kept(assignment)
-        with _opened(model) as file:
+        with opened(model) as file:
             self._personal.open(file, kept)
         self._load(model)
         failpoint("worker.model.read")
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
         if self._session is not None and assignment.phase is Phase.TRAIN:
             state = self._personal.without(kept)
-            self._session.open(Opening(assignment.round, self._rounds, _shared(model), state, self._personal.names))
+            self._session.open(Opening(assignment.round, self._rounds, shared_of(model), state, self._personal.names))
+        personal = self._personal_model(assignment, model)
         for call in assignment.tasks:
             self._task = call.name
-            wanted = self._wanted(call, work, model)
+            wanted = personal if call.apply == PERSONAL else self._wanted(call, work, model)
             if wanted is not None and wanted != work.held:
                 self._keep(work, out)
-                self._load(wanted, own=wanted is model)
+                self._load(wanted, own=wanted is model or wanted is personal)
                 work.held = wanted
             if call.trains:
                 self._allowance.begin_task()
@@ -314,6 +320,16 @@ class Performer:
         if assignment.phase is Phase.TRAIN and (self._session is not None or self._personal.active):
             return self._state.read(assignment.continues)
         return self._state.look(assignment.continues) if self._personal.active else {}
+
+    def _personal_model(self, assignment: Assignment, model: GlobalModel) -> PersonalModel | None:
+        """The model that the algorithm keeps at this site; None: no task asks for it."""
+        if all(call.apply != PERSONAL for call in assignment.tasks):
+            return None
+        if self._session is None:
+            raise TaskError("a task looks at the site's own model, and the plan has no algorithm that keeps one")
+        kept = self._personal.without(self._state.look(assignment.continues))
+        with self._blame("the site's own model"):
+            return PersonalModel(model, self._session.personal(kept))
 
     def _wanted(self, call: TaskCall, work: _Tasks, model: GlobalModel) -> GlobalModel | None:
         """The model that a task works on; None: the runner's own, which has changed."""
@@ -379,10 +395,12 @@ class Performer:
         if call.trains or not work.trained:
             work.num_samples = samples
 
-    def _load(self, model: GlobalModel, *, own: bool = True) -> None:
-        with _opened(model) as file, self._blame("loading the model"):
+    def _load(self, given: GivenModel, *, own: bool = True) -> None:
+        model, weights = (given.model, given.weights) if isinstance(given, PersonalModel) else (given, {})
+        with opened(model) as file, self._blame("loading the model"):
             tensors = {name: file.tensor(name) for name in file.names if not is_algorithms(name)}
-            self._runner.set_tensors(self._personal.in_place(tensors) if own else tensors)
+            tensors = self._personal.in_place(tensors) if own else tensors
+            self._runner.set_tensors(with_own(tensors, weights) if weights else tensors)
 
     def _keep(self, work: _Tasks, out: Path | UpdateInMemory) -> None:
         if work.unsaved:
@@ -479,20 +497,3 @@ class _Blame:
         """Raise what is to be told, unless whoever runs a simulation interrupts it."""
         if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
             raise self.performer.failed_at(self.what, error) from error
-
-
-def _opened(model: GlobalModel) -> AbstractContextManager[TensorFile]:
-    """Open a model for a while; one that is open already stays so."""
-    return nullcontext(model) if isinstance(model, TensorFile) else TensorFile(model)
-
-
-def _shared(model: GlobalModel) -> dict[str, np.ndarray]:
-    """Read the algorithm's tensors in a global model."""
-    with _opened(model) as file:
-        return {name: np.array(file.tensor(name)) for name in file.names if is_algorithms(name)}
-
-
-def _given(model: GlobalModel | None) -> GlobalModel:
-    if model is None:
-        raise TaskError("the assignment came without a model file")
-    return model

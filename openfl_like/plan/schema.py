@@ -22,6 +22,8 @@ from openfl_like.plan.simulation import SimulationSection
 
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
+PERSONAL = "personal"
+"""In a task's ``apply``: the model that the algorithm keeps at each site."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
 TASKS_ALONE = "none"
@@ -104,7 +106,8 @@ class Task(Section):
 
     ``trains`` says whether it changes the model; None: it is not said, which only plans of 0.1 may leave open.
     ``kwargs.apply`` says which model an evaluation looks at: ``global`` (the new global model), ``local`` (the model
-    this site has just trained) or ``file:PATH`` (a model file of the workspace).
+    this site has just trained), ``personal`` (the one that the algorithm keeps at this site) or ``file:PATH`` (a model
+    file of the workspace).
     """
 
     function: str
