@@ -89,6 +89,7 @@ _MEANINGS: Mapping[str, Mapping[str, str]] = {
         "step.after": "it is recorded, not acted on",
         "commit.inside": "snapshot and events are written, the versions not; nothing is committed",
         "validated": "the updates of a round are valid",
+        "updates.placed": "they are where the sites can fetch them that score them, nobody knows",
         "aggregate.before": "they are about to be combined",
         "aggregate.after": "the round's model is written, nobody knows",
         "publish.before": "the round's model is about to become final",

@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "per_fedavg": "openfl_like.frameworks.algorithms.per_fedavg:PerFedAvg",
         "mimelite": "openfl_like.frameworks.algorithms.mime:MimeLite",
         "mime": "openfl_like.frameworks.algorithms.mime:Mime",
+        "ditto": "openfl_like.frameworks.algorithms.ditto:Ditto",
     },
     "metric": {
         "accuracy": "openfl_like.frameworks.metrics.classifiers:Accuracy",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -22,6 +22,7 @@ from openfl_like.errors import SettingsError
 from openfl_like.federation.parties import NO_TERMS, ShardFacts, SiteTerms
 from openfl_like.plan.document import load_document
 from openfl_like.plan.paths import is_at_home, written_path
+from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Name, named_only
 
 
@@ -42,6 +43,8 @@ class ShardConfig(BaseModel):
         reads: What workers may read besides what they are given and what ``params`` name, relative to the file.
         experiments_at_once: How many experiments the site bears at once.
         interface: The federation's name for data of this kind; None: it has one kind only, without a name.
+        cross_evaluation: Whether other sites may be shown what is trained here, to score it; experiments whose plan
+            wants that are refused otherwise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +61,7 @@ class ShardConfig(BaseModel):
     reads: tuple[Path, ...] = ()
     experiments_at_once: Annotated[int, Field(ge=1)] = 1
     interface: Name | None = None
+    cross_evaluation: Literal["allow", "refuse"] = "allow"
 
 
 def load_shard_config(path: Path, home: str = "") -> ShardConfig:
@@ -118,6 +122,20 @@ def shares_logs(path: Path) -> bool:
         return load_shard_config(path).logs.share
     except SettingsError:
         return False
+
+
+def refuse_unwanted(plan: Plan, path: Path) -> None:
+    """Refuse a plan that wants what a site does not do.
+
+    Raises:
+        SettingsError: If other sites would be shown its updates, and its ``shard.yaml`` does not allow it.
+    """
+    if plan.cross_evaluation is not None and load_shard_config(path).cross_evaluation == "refuse":
+        raise SettingsError(
+            "the plan has other sites score this site's updates (cross_evaluation), which this site refuses",
+            place=str(path),
+            cure="leave cross_evaluation out of the plan, or the site out of the experiment",
+        )
 
 
 def published(facts: ShardFacts, config: ShardConfig) -> ShardFacts:

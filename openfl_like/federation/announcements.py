@@ -22,6 +22,7 @@ from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.scoring import UpdatesScored
 from openfl_like.federation.validation.verdict import ModelRejected, UpdatesJudged
 from openfl_like.peer_json import read_peer_json
 
@@ -371,6 +372,7 @@ Known: TypeAlias = (
     | UpdateRefused
     | BufferTaken
     | UpdatesJudged
+    | UpdatesScored
     | UpdateSurplus
     | CollaboratorAbsent
     | ModelMade

@@ -87,6 +87,10 @@ class Deliveries:
         """Return the digest of the model that an awaited update started from."""
         return self._models[update.round, update.phase, update.collaborator]
 
+    def has_given(self, collaborator: str, model: str) -> bool:
+        """Whether a collaborator has an open assignment that works on this model."""
+        return any(name == collaborator and given == model for (_, _, name), given in self._models.items())
+
     def standing(self, update: Update) -> UpdateStatus:
         """Tell what an offered update is."""
         key = update.phase, update.collaborator

@@ -118,6 +118,17 @@ class UpdatesValidated:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdatesPlaced:
+    """The updates of a round are where those can fetch them who score them.
+
+    ``models`` has for each collaborator the BLAKE3 identity of the model file that its update stands for.
+    """
+
+    round: int
+    models: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelAggregated:
     """A new global model file exists, and that of the server's state if the plan's rule or optimizer keeps any.
 
@@ -132,7 +143,7 @@ class ModelAggregated:
 
 @dataclass(frozen=True, slots=True)
 class StepFailed:
-    """Validation or aggregation could not be performed (a full disk, a damaged file)."""
+    """Validation, placement or aggregation could not be performed (a full disk, a damaged file)."""
 
     round: int
     failure: Failure
@@ -170,6 +181,7 @@ Event = (
     | TaskFailed
     | TimerFired
     | UpdatesValidated
+    | UpdatesPlaced
     | ModelAggregated
     | StepFailed
     | CancelRequested
@@ -217,6 +229,18 @@ class ValidateUpdates:
     base_model: str
     updates: tuple[Update, ...]
     bases: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceUpdates:
+    """Have a model file for each of these updates, which others are to score; answer with `UpdatesPlaced`.
+
+    ``base_model`` is as in `ValidateUpdates`.
+    """
+
+    round: int
+    base_model: str
+    updates: tuple[Update, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +307,7 @@ Command = (
     | WithdrawAssignment
     | StartTimer
     | ValidateUpdates
+    | PlaceUpdates
     | Aggregate
     | PublishVersion
     | Announce

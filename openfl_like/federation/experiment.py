@@ -17,6 +17,7 @@ from openfl_like.federation.announcements import (
     ModelMade,
 )
 from openfl_like.federation.components import build_context
+from openfl_like.federation.cross_evaluation import phase as cross_evaluation
 from openfl_like.federation.deliveries import Receipt
 from openfl_like.federation.events import (
     Aggregate,
@@ -31,12 +32,14 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     ModelAggregated,
     ModelVersion,
+    PlaceUpdates,
     ResumeRequested,
     StepFailed,
     TaskFailed,
     TimerFired,
     UncountedUpdateArrived,
     UpdateCommitted,
+    UpdatesPlaced,
     UpdatesValidated,
 )
 from openfl_like.federation.failure import Failure, FailureKind
@@ -106,6 +109,7 @@ class Experiment:
             TaskFailed: self._on_task_failed,
             TimerFired: self._on_timer,
             UpdatesValidated: self._on_validated,
+            UpdatesPlaced: self._on_placed,
             ModelAggregated: self._on_aggregated,
             StepFailed: self._on_step_failed,
             CancelRequested: self._on_cancel,
@@ -182,10 +186,17 @@ class Experiment:
     def kept_updates(self) -> tuple[Update, ...]:
         """The updates of the open phase of which a file must be in the spool."""
         current, buffer = self._context.state.round, self._context.state.buffer
-        arrived = tuple(each.update for each in buffer.arrived) if buffer is not None else ()
-        return (
-            tuple(update for update in (*current.answers(), *arrived) if update.digest) if current is not None else ()
-        )
+        if current is None:
+            return ()
+        beside = tuple(each.update for each in buffer.arrived) if buffer is not None else ()
+        scored = tuple(current.scoring.updates.values()) if current.scoring is not None else ()
+        return tuple(update for update in (*current.answers(), *scored, *beside) if update.digest)
+
+    @property
+    def placement(self) -> PlaceUpdates | None:
+        """What has placed the updates that are being scored now; None: none are."""
+        current = self._context.state.round
+        return cross_evaluation.placed(current) if current is not None and not self.status.ended else None
 
     @property
     def unpublished(self) -> Unpublished | None:
@@ -203,6 +214,7 @@ class Experiment:
         """Withdraw updates whose files are gone, before `ExperimentStarted`; their sites are asked for them again."""
         if self._context.state.round is not None:
             for name in collaborators:
+                cross_evaluation.lose(self._context, self._context.state.round)
                 phases.lose_update(self._context, self._context.state.round, name)
 
     def handle(self, event: Event, now: float) -> list[Command]:
@@ -253,6 +265,8 @@ class Experiment:
         phases.resume(context, state.round, returning)
         if state.round.step is Step.VALIDATE:
             context.emit(buffered.validation(context, state.round))
+        elif state.round.step is Step.PLACE:
+            context.emit(cross_evaluation.placement(state.round, state.round.learned()))
         elif state.round.step is Step.AGGREGATE:
             context.emit(self._aggregate(state.round, state.round.learned()))
 
@@ -341,6 +355,11 @@ class Experiment:
                 context.state.histories[name] = replace(context.state.histories[name], sketch=sketch)
         phases.drop_refused(context, current, event.problems)
         phases.judge_updates(context, current, event.verdicts)
+        self._go_on(current)
+
+    def _go_on(self, current: RoundState, *, scored: bool = False) -> None:
+        """Have what is left of the updates scored by other sites, if the plan says so, or combined."""
+        context = self._context
         if current.phase is Phase.INITIALISE and not current.updates:
             current.step = Step.GATHER
             return
@@ -350,8 +369,15 @@ class Experiment:
         if not current.learned():
             phases.keep_model(context, current)
             return
+        if not scored and cross_evaluation.begin(context, current):
+            return
         current.step = Step.AGGREGATE
         context.emit(self._aggregate(current, current.learned()))
+
+    def _on_placed(self, event: UpdatesPlaced) -> None:
+        current = self._context.state.at_step(event.round, Step.PLACE)
+        if current is not None:
+            cross_evaluation.ask(self._context, current, dict(event.models))
 
     def _aggregate(self, current: RoundState, updates: tuple[Update, ...]) -> Aggregate:
         plan, number = self._context.plan, current.number
@@ -362,7 +388,7 @@ class Experiment:
             current.base_state,
             current.eligible,
             buffered.counted_factors(plan, number, updates, factors_of(current.verdicts)),
-            current.control.weights,
+            current.weights,
             buffered.bases_of(plan, self._context.state.versions, number, updates),
         )
 
@@ -374,7 +400,7 @@ class Experiment:
         if context.state.traffic is not None and event.size_bytes:
             context.state.traffic.model_bytes = event.size_bytes
         buffered.made(context)
-        weights = weights_of(list(current.trained.values()), current.control.weights)
+        weights = weights_of(list(current.trained.values()), current.weights)
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))
         if current.phase is Phase.INITIALISE:
@@ -383,7 +409,7 @@ class Experiment:
             phases.open_evaluation(context, current)
 
     def _on_step_failed(self, event: StepFailed) -> None:
-        if self._context.state.at_step(event.round, Step.VALIDATE, Step.AGGREGATE) is not None:
+        if self._context.state.at_step(event.round, Step.VALIDATE, Step.PLACE, Step.AGGREGATE) is not None:
             failure = replace(event.failure, round=event.round)
             lifecycle.fail(self._context, f"round {event.round}: {failure}", failure)
 
@@ -438,12 +464,21 @@ class Experiment:
         if current.phase is Phase.EVALUATE:
             phases.judge_evaluation(context, current)
             lifecycle.publish(context, current)
+        elif current.phase is Phase.CROSS_EVALUATE:
+            self._end_scoring(current)
         elif current.updates:
             current.step = Step.VALIDATE
             context.emit(buffered.validation(context, current))
         else:
             current.step = Step.GATHER
         return True
+
+    def _end_scoring(self, current: RoundState) -> None:
+        reason = cross_evaluation.close(self._context, current)
+        if reason:
+            lifecycle.fail(self._context, reason, Failure(FailureKind.COMBINE, reason, round=current.number))
+        else:
+            self._go_on(current, scored=True)
 
     def _close_buffered(self, current: RoundState) -> bool:
         """Close the phase of a version that is made of the first updates that come; see `_close`."""

@@ -137,16 +137,16 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
     calls = state.control.called(context.calls(name, phase))
     counted = context.state.counted
-    evaluates = phase is Phase.EVALUATE  # the round's model, with what the site has of its own since it trained it
+    own = state.own_update(name)  # what a site measures, it measures with what it has of its own since it trained
     assignment = Assignment(
         round=state.number,
         phase=phase,
         collaborator=name,
         tasks=calls,
-        model=state.model,
+        model=state.model_for(name),
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
-        continues=state.trained[name].round if evaluates and name in state.trained else counted.get(name, 0),
+        continues=counted.get(name, 0) if own is None else own.round,
         train_s=plan.deadline.train_s if phase is Phase.TRAIN else None,
         work=state.work.get(name),
     )
@@ -273,7 +273,7 @@ def judge_updates(context: ExperimentContext, state: RoundState, verdicts: tuple
     dropped = {verdict.collaborator for verdict in verdicts if verdict.action is Consequence.DROP}
     rest = [update for update in state.answers() if update.collaborator not in dropped]
     state.verdicts = (*verdicts, *judge_samples(context.plan.sample_limit, rest))
-    _tell_verdicts(context, state, state.verdicts)
+    drop_judged(context, state, state.verdicts)
 
 
 def judge_evaluation(context: ExperimentContext, state: RoundState) -> None:
@@ -281,11 +281,12 @@ def judge_evaluation(context: ExperimentContext, state: RoundState) -> None:
     if state.phase is not Phase.EVALUATE:
         return
     verdicts = judge_samples(context.plan.sample_limit, state.answers())
-    _tell_verdicts(context, state, verdicts)
+    drop_judged(context, state, verdicts)
     state.updates = {name: counted_less(update, verdicts) for name, update in state.updates.items()}
 
 
-def _tell_verdicts(context: ExperimentContext, state: RoundState, verdicts: tuple[UpdateVerdict, ...]) -> None:
+def drop_judged(context: ExperimentContext, state: RoundState, verdicts: tuple[UpdateVerdict, ...]) -> None:
+    """Tell verdicts on updates of the open phase, and take those off the table that are dropped."""
     if verdicts:
         context.announce(UpdatesJudged(state.number, state.phase, verdicts))
     dropped = (verdict for verdict in verdicts if verdict.action is Consequence.DROP)
@@ -367,7 +368,7 @@ def pass_deadline(context: ExperimentContext, state: RoundState) -> None:
 
 
 def _give_up(context: ExperimentContext, state: RoundState, when: str) -> None:
-    what = "metrics" if state.phase is Phase.EVALUATE else "update"
+    what = "update" if state.phase.returns_model else "metrics"
     late = Failure(FailureKind.DEADLINE, f"sent no {what} {when}")
     for name in state.pending:
         mark_absent(context, state, name, late, withdraw=True)

@@ -264,8 +264,8 @@ class CollaboratorPort(Protocol):
     ) -> None:
         """Hold a collaborator's session until either side ends it; ``certificate`` is the one that it has shown."""
 
-    async def model_file(self, digest: str) -> FileWithManifest:
-        """Return the file of a model version or candidate."""
+    async def model_file(self, caller: str, digest: str) -> FileWithManifest:
+        """Return the file of a model version, or of an update that the caller is to score."""
 
     async def expect_update(self, update: Update, manifest: Manifest) -> UploadTarget:
         """Check an offered update before a byte of it is taken; the target of one taken before is complete."""

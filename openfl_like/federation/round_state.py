@@ -8,7 +8,8 @@ from enum import StrEnum
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.round_control import UNCONTROLLED, RoundControl
 from openfl_like.federation.task import Phase, Update, Work
-from openfl_like.federation.validation.verdict import UpdateVerdict, counted_less
+from openfl_like.federation.validation.scoring import Scoring
+from openfl_like.federation.validation.verdict import UpdateVerdict, counted_less, shares_of
 
 WAYS_OUT = (
     "fx experiment resume goes on with the round; "
@@ -24,12 +25,14 @@ class Step(StrEnum):
         GATHER: Too few collaborators are here to begin.
         COLLECT: Assignments are out.
         VALIDATE: The updates are being checked.
+        PLACE: The updates are being placed where other sites can fetch them, to score them.
         AGGREGATE: The updates are being combined.
     """
 
     GATHER = "gather"
     COLLECT = "collect"
     VALIDATE = "validate"
+    PLACE = "place"
     AGGREGATE = "aggregate"
 
 
@@ -62,6 +65,7 @@ class RoundState:
         work: How much those are to train that do not go by the tasks alone; the same however often they are asked.
         verdicts: What was made of the updates that train the model.
         control: What controllers have decided for it.
+        scoring: The cross evaluation of its updates, as long as it goes on.
     """
 
     number: int
@@ -88,6 +92,7 @@ class RoundState:
     work: dict[str, Work] = field(default_factory=dict)
     verdicts: tuple[UpdateVerdict, ...] = ()
     control: RoundControl = UNCONTROLLED
+    scoring: Scoring | None = None
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -100,6 +105,25 @@ class RoundState:
     def model(self) -> str:
         """Identity of the model that the open phase works on."""
         return self.digest or self.base
+
+    def model_for(self, name: str) -> str:
+        """Identity of the model that a site works on in the open phase: that of all, or the update that it scores."""
+        if self.scoring is None or self.phase is not Phase.CROSS_EVALUATE:
+            return self.model
+        return self.scoring.models[self.scoring.pairs[name]]
+
+    def own_update(self, name: str) -> Update | None:
+        """The update that a site which measures models has trained in this round, if it is there."""
+        if self.phase is Phase.EVALUATE:
+            return self.trained.get(name)
+        return self.scoring.updates.get(name) if self.scoring is not None else None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """What the samples of some updates are multiplied by: what controllers say, and what their scores say."""
+        shares, controlled = shares_of(self.verdicts), self.control.weights
+        both = {name: controlled.get(name, 1.0) * shares.get(name, 1.0) for name in {**controlled, **shares}}
+        return {name: both[name] for name in sorted(both)}
 
     @property
     def deadline_timer(self) -> str:

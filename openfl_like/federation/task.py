@@ -8,11 +8,24 @@ from typing import ClassVar
 
 
 class Phase(StrEnum):
-    """The part of a round in which a collaborator works."""
+    """The part of a round in which a collaborator works.
+
+    Attributes:
+        INITIALISE: The initial model is made.
+        TRAIN: A global model is trained.
+        CROSS_EVALUATE: The update of another collaborator is scored.
+        EVALUATE: The new global model is measured.
+    """
 
     INITIALISE = "initialise"
     TRAIN = "train"
+    CROSS_EVALUATE = "cross_evaluate"
     EVALUATE = "evaluate"
+
+    @property
+    def returns_model(self) -> bool:
+        """Whether an answer is a model; otherwise it is metrics alone."""
+        return self in {Phase.INITIALISE, Phase.TRAIN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +37,7 @@ class TaskCall:
         function: The task runner's method.
         arguments: Keyword arguments of that method (JSON values).
         apply: What an evaluation looks at. ``global``: the model of the assignment; ``local``: the model as the tasks
-            before left it.
+            before left it; ``personal``: the model that the algorithm keeps at the site.
         trains: Whether it changes the model, as the tasks before left it.
     """
 
@@ -65,7 +78,7 @@ class Assignment:
         collaborator: Who is asked.
         tasks: The tasks, in order.
         model: BLAKE3 identity (hex, see `tensors.manifest`) of the model file to start from; empty in the phase
-            ``initialise``.
+            ``initialise``, and in the phase ``cross_evaluate`` the model that another collaborator's update stands for.
         seed: Seed of every random draw in the tasks.
         deadline_s: Seconds after which the tasks are ended, and nothing comes of them; None: no limit.
         continues: The last published round whose model has an update of this collaborator in it; what the site keeps
@@ -96,8 +109,8 @@ class Update:
         round: As in the assignment.
         phase: As in the assignment.
         collaborator: Who worked.
-        digest: BLAKE3 identity (hex, see `tensors.manifest`) of the update's model file; empty in the phase
-            ``evaluate``.
+        digest: BLAKE3 identity (hex, see `tensors.manifest`) of the update's model file; empty in the phases
+            ``evaluate`` and ``cross_evaluate``.
         num_samples: Samples that stand behind the update: its weight; one of none is no part of the new model.
         metrics: Task name -> metric name -> value.
         duration_s: Seconds the tasks took at the site.
@@ -204,7 +217,7 @@ def check_facts(update: Update) -> str:
         return f"{update.batches} is not a possible number of batches"
     if update.partial and update.phase is not Phase.TRAIN:
         return f"it is partial, which no answer to the phase '{update.phase}' can be"
-    if bool(update.digest) is (update.phase is Phase.EVALUATE):
+    if bool(update.digest) is not update.phase.returns_model:
         return "it names a model file" if update.digest else "it names no model file"
     if not (math.isfinite(update.duration_s) and update.duration_s >= 0):
         return "its duration is not a time"

@@ -43,12 +43,20 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
-from openfl_like.frameworks.tasks.models import GlobalModel, given, opened, shared_tensors
+from openfl_like.frameworks.tasks.given_model import (
+    GivenModel,
+    GlobalModel,
+    PersonalModel,
+    is_given,
+    opened,
+    shared_of,
+    with_own,
+)
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
-from openfl_like.plan.schema import FILE, Plan
+from openfl_like.plan.schema import FILE, PERSONAL, Plan
 from openfl_like.plan.section import Component
 from openfl_like.tensors.container import TensorFile, write_tensors
 from openfl_like.tensors.encoded import ErrorFeedback, Sent, write_encoded
@@ -82,7 +90,7 @@ class _Tasks:
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     trained: bool = False  # the update's weight is that of a training task
     partial: bool = False  # its time was over before it had trained all
-    held: GlobalModel | None = None  # what the runner's model is; None: it has changed
+    held: GivenModel | None = None  # what the runner's model is; None: it has changed
     unsaved: bool = False  # the runner's model is newer than the update file
 
 
@@ -251,7 +259,7 @@ class Performer:
             round=assignment.round,
             phase=assignment.phase,
             collaborator=assignment.collaborator,
-            digest="" if assignment.phase is Phase.EVALUATE else work.digest,
+            digest=work.digest if assignment.phase.returns_model else "",
             num_samples=work.num_samples,
             metrics=work.metrics,
             duration_s=time.perf_counter() - start,
@@ -267,7 +275,7 @@ class Performer:
             np.random.seed(assignment.seed % 2**32)
             if assignment.phase is Phase.INITIALISE:
                 return self._initialise(assignment, out)
-            return self._run(assignment, given(model), out)
+            return self._run(assignment, is_given(model), out)
 
     def _initialise(self, assignment: Assignment, out: Path | UpdateInMemory) -> _Tasks:
         with self._blame("initialise"):
@@ -287,12 +295,13 @@ class Performer:
         self._load(model)
         failpoint("worker.model.read")
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
+        personal = self._personal_model(assignment, model)
         for call in assignment.tasks:
             self._task = call.name
-            wanted = self._wanted(call, work, model)
+            wanted = personal if call.apply == PERSONAL else self._wanted(call, work, model)
             if wanted is not None and wanted != work.held:
                 self._keep(work, out)
-                self._load(wanted, own=wanted is model)
+                self._load(wanted, own=wanted is model or wanted is personal)
                 work.held = wanted
             if call.trains:
                 self._allowance.begin_task()
@@ -324,7 +333,7 @@ class Performer:
         self._optimizer.open(kept)
         if self._session is not None and assignment.phase is Phase.TRAIN:
             state, names = self._optimizer.without(self._personal.without(kept)), self._personal.names
-            self._session.open(Opening(assignment.round, self._rounds, shared_tensors(model), state, names))
+            self._session.open(Opening(assignment.round, self._rounds, shared_of(model), state, names))
 
     def _kept(self, assignment: Assignment) -> dict[str, np.ndarray]:
         """Read what was kept at the site in the round that this assignment goes on from."""
@@ -336,6 +345,16 @@ class Performer:
     def _keeps(self) -> bool:
         """Whether something stays at the site from round to round."""
         return self._session is not None or self._personal.active or self._optimizer.active
+
+    def _personal_model(self, assignment: Assignment, model: GlobalModel) -> PersonalModel | None:
+        """The model that the algorithm keeps at this site; None: no task asks for it."""
+        if all(call.apply != PERSONAL for call in assignment.tasks):
+            return None
+        if self._session is None:
+            raise TaskError("a task looks at the site's own model, and the plan has no algorithm that keeps one")
+        kept = self._optimizer.without(self._personal.without(self._state.look(assignment.continues)))
+        with self._blame("the site's own model"):
+            return PersonalModel(model, self._session.personal(kept))
 
     def _wanted(self, call: TaskCall, work: _Tasks, model: GlobalModel) -> GlobalModel | None:
         """The model that a task works on; None: the runner's own, which has changed."""
@@ -403,10 +422,12 @@ class Performer:
         if call.trains or not work.trained:
             work.num_samples = samples
 
-    def _load(self, model: GlobalModel, *, own: bool = True) -> None:
+    def _load(self, given: GivenModel, *, own: bool = True) -> None:
+        model, weights = (given.model, given.weights) if isinstance(given, PersonalModel) else (given, {})
         with opened(model) as file, self._blame("loading the model"):
             tensors = {name: file.tensor(name) for name in file.names if not is_algorithms(name)}
-            self._runner.set_tensors(self._optimizer.in_place(self._personal.in_place(tensors) if own else tensors))
+            tensors = self._optimizer.in_place(self._personal.in_place(tensors) if own else tensors)
+            self._runner.set_tensors(with_own(tensors, weights) if weights else tensors)
 
     def _keep(self, work: _Tasks, out: Path | UpdateInMemory) -> None:
         if work.unsaved:

@@ -10,7 +10,7 @@ from openfl_like.errors import TaskError
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
 from openfl_like.frameworks.runner import Shard
-from openfl_like.frameworks.tasks.models import GlobalModel
+from openfl_like.frameworks.tasks.given_model import GlobalModel
 from openfl_like.tensors.container import TensorFile
 
 MOST_LOADED = 1024

@@ -14,7 +14,7 @@ from openfl_like.plan.mistakes import MOST_MISTAKES, KeyPath, Mistake, did_you_m
 from openfl_like.plan.mode_checks import mode_mistakes
 from openfl_like.plan.names import rule_against
 from openfl_like.plan.participation_checks import participation_mistakes
-from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, TASKS_ALONE, TRAINS, Plan, StopRule, Task
+from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, PERSONAL, TASKS_ALONE, TRAINS, Plan, StopRule, Task
 from openfl_like.plan.section import Component
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
@@ -316,9 +316,19 @@ def _tasks(plan: Plan) -> Iterator[Mistake]:
         path = ("tasks", name, "kwargs", "apply")
         if task.of_file:
             yield from _given_model(task, path)
+        elif choice == PERSONAL:
+            yield from _personal(plan.algorithm, path)
         elif choice not in {"global", "local"}:
-            cure = did_you_mean(choice, ("global", "local"))
-            yield Mistake(path, f"must be global, local or file:PATH, not '{choice}'", cure)
+            cure = did_you_mean(choice, ("global", "local", PERSONAL))
+            yield Mistake(path, f"must be global, local, personal or file:PATH, not '{choice}'", cure)
+
+
+def _personal(algorithm: Component, path: KeyPath) -> Iterator[Mistake]:
+    """Look whether sites have a model of their own; an algorithm of the workspace says it when it is asked."""
+    known = [name for name in registry.names("algorithm") if hasattr(registry.resolve("algorithm", name), "personal")]
+    if algorithm.template not in known and not _REFERENCE.fullmatch(algorithm.template):
+        told = f"the algorithm '{algorithm.template}' keeps no model at the sites"
+        yield Mistake(path, told, f"write local, or choose the algorithm {' or '.join(known)}")
 
 
 def _metrics(name: str, task: Task) -> Iterator[Mistake]:

@@ -28,6 +28,7 @@ _LATE_KEYS = frozenset(
         "evaluation_selector",
         "work",
         "sample_limit",
+        "cross_evaluation",
         "controllers",
         "mode",
         "callbacks",

@@ -44,6 +44,9 @@ def _unsound(plan: Plan) -> Iterator[Mistake]:
     if plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL":
         told = "with the mode buffered, optimizers' states of different versions would be combined"
         yield Mistake(("collaborator", "settings", "opt_treatment"), told, "use RESET or CONTINUE_LOCAL")
+    if plan.cross_evaluation is not None:
+        told = "with the mode buffered, sites train on while a version is made: there is no time to score updates in"
+        yield Mistake(("cross_evaluation",), told, "leave it out")
     if plan.model_store.accepted_margin is not None:
         told = "with the mode buffered, sites train on a version while it is evaluated: it cannot be taken back"
         yield Mistake(("model_store", "accepted_margin"), told, "leave it out")

@@ -12,7 +12,7 @@ FEWEST_COMPARED = 3
 
 def participation_mistakes(plan: Plan) -> Iterator[Mistake]:
     """Yield what is wrong with who takes part, how many a round needs, and its deadlines."""
-    for rule in (_admission, _named_sites, _participation, _compared, _times):
+    for rule in (_admission, _named_sites, _participation, _compared, _cross_evaluation, _times):
         yield from rule(plan)
 
 
@@ -85,6 +85,45 @@ def _compared(plan: Plan) -> Iterator[Mistake]:
             told = f"the validator '{part.template}' can tell nothing of fewer than {FEWEST_COMPARED} updates"
             yield Mistake(("participation", "min_updates"), told, f"write {FEWEST_COMPARED} or more")
             return
+
+
+def _cross_evaluation(plan: Plan) -> Iterator[Mistake]:
+    """Look whether there is anything to score, and by what."""
+    section, place = plan.cross_evaluation, "cross_evaluation"
+    if section is None:
+        return
+    if not any(task.is_training for task in plan.tasks.values()):
+        told = "no task of the plan trains, so that there are no updates"
+        yield Mistake((place,), told, "leave cross_evaluation out")
+    tasks = [name for name, task in plan.tasks.items() if not task.is_training and task.apply == "global"]
+    task, _, _ = section.metric.rpartition(".")
+    if not tasks:
+        told = "an update is scored by the tasks that evaluate the global model, and the plan has none"
+        yield Mistake((place,), told, "add a task with the function validate")
+    elif task in plan.tasks and task not in tasks:
+        told = f"the task '{task}' does not evaluate the global model, so that it scores no update"
+        yield Mistake((place, "metric"), told, did_you_mean(task, tasks))
+    if section.mode is None:
+        told = f"it is not said whether more or less of '{section.metric}' is better"
+        yield Mistake((place, "mode"), told, "write mode: max or mode: min")
+    yield from _limit_of_scores(plan)
+
+
+def _limit_of_scores(plan: Plan) -> Iterator[Mistake]:
+    section, place = plan.cross_evaluation, "cross_evaluation"
+    if section is None:
+        return
+    if (section.threshold is None) == (section.margin is None):
+        told = "it is not said how bad a score may be" if section.margin is None else "there are two limits"
+        yield Mistake((place,), told, "write threshold, or margin (from the median of the scores)")
+    elif section.result == "reweigh" and section.margin is None:
+        told = "how much less an update counts goes by margin, and there is none"
+        yield Mistake((place, "result"), told, "write margin in place of threshold, or result: drop")
+    least = plan.participation.min_updates
+    few = plan.participation.policy != "exact" and least is not None and least < FEWEST_COMPARED
+    if section.margin is not None and few:
+        told = f"of fewer than {FEWEST_COMPARED} scores no median can be told, and then every update counts"
+        yield Mistake(("participation", "min_updates"), told, f"write {FEWEST_COMPARED} or more, or give a threshold")
 
 
 def _times(plan: Plan) -> Iterator[Mistake]:

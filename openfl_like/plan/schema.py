@@ -23,6 +23,8 @@ from openfl_like.plan.simulation import SimulationSection
 
 FILE = "file:"
 """Before the path of a model in the workspace, in a task's ``apply``."""
+PERSONAL = "personal"
+"""In a task's ``apply``: the model that the algorithm keeps at each site."""
 NO_ALGORITHM = "none"
 """The template of ``algorithm`` that trains as the task runner does by itself."""
 TASKS_ALONE = "none"
@@ -125,7 +127,8 @@ class Task(Section):
     ``trains`` says whether it changes the model; None: it is not said, which only plans of 0.1 may leave open.
     ``metrics`` are what is measured besides the loss; none: what fits the targets, see docs/evaluation.md.
     ``kwargs.apply`` says which model an evaluation looks at: ``global`` (the new global model), ``local`` (the model
-    this site has just trained) or ``file:PATH`` (a model file of the workspace).
+    this site has just trained), ``personal`` (the one that the algorithm keeps at this site) or ``file:PATH`` (a model
+    file of the workspace).
     """
 
     function: str
@@ -285,10 +288,15 @@ class Best(Section):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, values: object) -> object:
-        if not isinstance(values, dict) or values.get("mode") is not None:
-            return values
-        metric = values.get("metric", "loss")
-        return {**values, "mode": metric_mode(metric) if isinstance(metric, str) else None}
+        return _with_known_mode(values, "loss")
+
+
+def _with_known_mode(values: object, usual: str) -> object:
+    """Say whether more of a metric is better where everybody knows and it is not said."""
+    if not isinstance(values, dict) or values.get("mode") is not None:
+        return values
+    metric = values.get("metric", usual)
+    return {**values, "mode": metric_mode(metric) if isinstance(metric, str) else None}
 
 
 class Keep(Section):
@@ -325,6 +333,35 @@ class SampleLimit(Section):
     sites: dict[Name, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     multiple: Annotated[float, Field(ge=1)] | None = None
     above: Literal["cap", "drop"] = "cap"
+
+
+class CrossEvaluation(Section):
+    """The ``cross_evaluation:`` section: every update is scored by another site of the round, on that site's data.
+
+    A site is shown the update of another one for that; see docs/security.md.
+
+    Attributes:
+        metric: What the evaluations of the plan report that scores are compared by, as ``accuracy`` or
+            ``validate.accuracy``.
+        mode: Whether more or less of it is better; None: it is not said.
+        threshold: The worst score that an update may have; none: see ``margin``.
+        margin: By how much a score may be worse than the median of the round's scores; none: see ``threshold``.
+        result: What is done about an update that is worse: ``drop``: it does not count; ``reweigh``: its number of
+            samples is multiplied by ``margin`` over how much worse than the median it is.
+        on_missing: Whether an update counts that nobody has scored in time.
+    """
+
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    mode: Literal["max", "min"] | None = None
+    threshold: float | None = None
+    margin: Annotated[float, Field(gt=0)] | None = None
+    result: Literal["drop", "reweigh"] = "drop"
+    on_missing: Literal["keep", "drop"] = "keep"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: object) -> object:
+        return _with_known_mode(values, "")
 
 
 class NetworkSettings(Section):
@@ -424,6 +461,7 @@ class Plan(Section):
     )
     controllers: Annotated[tuple[Component, ...], Field(max_length=MOST_CONTROLLERS)] = ()
     sample_limit: SampleLimit = SampleLimit()
+    cross_evaluation: CrossEvaluation | None = None
     aggregation: AggregationSection = AggregationSection()
     server_optimizer: Component = Component(template="none")
     compression_pipeline: CompressionPipeline = CompressionPipeline()

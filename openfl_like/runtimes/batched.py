@@ -22,6 +22,8 @@ from openfl_like.tasks import SerialThread, TaskOwner, background
 
 _Events: TypeAlias = list[UpdateCommitted | TaskFailed]
 
+_OF_ONE_MODEL = frozenset({Phase.TRAIN, Phase.EVALUATE})
+
 
 class BatchedRuntime:
     """Gives the assignments of a phase to a performer of batches as a whole, and to another runtime what it leaves.
@@ -78,13 +80,16 @@ class BatchedRuntime:
             thread.close()
 
     async def perform(self, *commands: Outward) -> None:
-        """Take the assignments of a phase as a whole; what makes the initial model is one site's work."""
+        """Take the assignments of a phase as a whole.
+
+        What makes the initial model is one site's work; to score updates every site has another model.
+        """
         others: list[Outward] = []
         orders: list[Assignment] = []
         for command in commands:
             if not isinstance(command, SendAssignment):
                 continue
-            if self._batches and command.assignment.phase is not Phase.INITIALISE:
+            if self._batches and command.assignment.phase in _OF_ONE_MODEL:
                 orders.append(command.assignment)
             else:
                 others.append(command)

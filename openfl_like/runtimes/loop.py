@@ -19,6 +19,7 @@ from openfl_like.federation.events import (
     Event,
     ExperimentStarted,
     FinishExperiment,
+    PlaceUpdates,
     SendAssignment,
     StartTimer,
     StepFailed,
@@ -153,6 +154,8 @@ class ExperimentLoop:
         for version in experiment.versions:
             if version.round in kept:
                 record.repository.put(version.digest, version.round)
+        if experiment.placement is not None:  # of a former process; the scores that have come count
+            record.repository.place(experiment.placement)
 
     def post(self, *events: Event) -> None:
         """Put events in; also for those who are not the runtime (a cancellation)."""
@@ -259,7 +262,7 @@ class ExperimentLoop:
             if self._virtual is not None:
                 answer = self._virtual.tell(answer)
             for command in self._recorder.take(answer, now):
-                if not isinstance(command, ValidateUpdates | Aggregate):
+                if not isinstance(command, ValidateUpdates | PlaceUpdates | Aggregate):
                     commands.append(command)
                 elif self._repository.quick(command, alone=self._ahead):
                     if isinstance(command, Aggregate) and not self._ahead:
@@ -295,7 +298,7 @@ class ExperimentLoop:
                 self._virtual.start_timer(timer, after_s)
             case StartTimer(timer, after_s):
                 self._timers.append(self._clock.call_later(after_s, lambda: self.post(TimerFired(timer))))
-            case ValidateUpdates() | Aggregate():
+            case ValidateUpdates() | PlaceUpdates() | Aggregate():
                 self.post(await patiently(lambda: asyncio.to_thread(self._work, command), self._pause_s))
             case FinishExperiment(status, reason):
                 return await self._finish(status, reason)
@@ -307,8 +310,10 @@ class ExperimentLoop:
         failpoint("aggregator.finish.after")
         return Outcome(status, reason, self._experiment.shortfalls)
 
-    def _work(self, command: ValidateUpdates | Aggregate) -> Event:
+    def _work(self, command: ValidateUpdates | PlaceUpdates | Aggregate) -> Event:
         try:
+            if isinstance(command, PlaceUpdates):
+                return self._repository.place(command)
             if isinstance(command, ValidateUpdates):
                 return self._repository.validate(command)
             return self._repository.aggregate(command)

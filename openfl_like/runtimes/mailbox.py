@@ -27,7 +27,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.reports.machine import MachineFacts
-from openfl_like.federation.task import Phase, Update
+from openfl_like.federation.task import Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.session import converse
 
@@ -105,6 +105,10 @@ class MailboxRuntime:
         """Return who was asked for an update like this one, its own collaborator among them."""
         return self._deliveries.asked(update.round, update.phase)
 
+    def has_given(self, collaborator: str, model: str) -> bool:
+        """Whether a collaborator is at work on this model."""
+        return self._deliveries.has_given(collaborator, model)
+
     def committed(self, update: Update) -> None:
         """Take a complete update into the loop."""
         self._deliveries.take(update)
@@ -170,7 +174,7 @@ class MailboxRuntime:
                 self._deliveries.withdraw(report.round, report.phase, collaborator)
                 self._tell(TaskFailed(report.round, report.phase, collaborator, report.failure))
             elif isinstance(report, Update):
-                if report.phase is not Phase.EVALUATE:
+                if report.phase.returns_model:
                     raise UpdateRefusedError(
                         "the result of an evaluation is reported; a model is uploaded, not reported"
                     )

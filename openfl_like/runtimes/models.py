@@ -20,7 +20,15 @@ from openfl_like.aggregation.validators import validate_update
 from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding, build_evaluation_selector, build_selector
-from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, UpdatesValidated, ValidateUpdates
+from openfl_like.federation.events import (
+    Aggregate,
+    ModelAggregated,
+    ModelVersion,
+    PlaceUpdates,
+    UpdatesPlaced,
+    UpdatesValidated,
+    ValidateUpdates,
+)
 from openfl_like.federation.failure import Failure, FailureKind, one_line
 from openfl_like.federation.participation.needs import Needs, needs_of
 from openfl_like.federation.seeds import compression_seed
@@ -33,7 +41,7 @@ from openfl_like.runtimes.updates_in_memory import CopiesInMemory, UpdatesInMemo
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.encoded import Sent, open_update
+from openfl_like.tensors.encoded import Sent, open_update, write_decoded
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
@@ -94,6 +102,7 @@ class ModelRepository:
         self._copies = CopiesInMemory()
         self.published = PublishedFiles(plan, files, has_state=bool(self._recipe.slots))
         self._arriving: ArrivingModel | None = None
+        self._scored: dict[str, Path] = {}
         self._content = "", b""
 
     def put(self, digest: str, round_number: int) -> None:
@@ -120,8 +129,13 @@ class ModelRepository:
         return self._manifests[digest]
 
     def path(self, digest: str) -> Path:
-        """Return the file of a model; raises NotFoundError."""
-        return self._files.model(self._round_of(digest))
+        """Return the file of a model, or of one that is to be scored; raises NotFoundError."""
+        scored = self._scored.get(digest)
+        return scored if scored is not None else self._files.model(self._round_of(digest))
+
+    def is_scored(self, digest: str) -> bool:
+        """Whether a model stands for an update that is to be scored: nobody else may have it."""
+        return digest in self._scored and digest not in self._rounds
 
     def content(self, digest: str) -> bytes:
         """Return all bytes of a model; those of the last one that was asked for are kept, as every site gets it."""
@@ -210,7 +224,29 @@ class ModelRepository:
             for update in updates
         ]
 
-    def quick(self, command: ValidateUpdates | Aggregate, *, alone: bool = False) -> bool:
+    def place(self, command: PlaceUpdates) -> UpdatesPlaced:
+        """Have a model file for each update, which others are to score; one that came as a model file is that already.
+
+        Whoever places the same updates again makes the same files.
+        """
+        base = self.path(command.base_model)
+        placed = {update.collaborator: self._place_scored(update, base) for update in command.updates}
+        self._scored = {manifest.digest: path for manifest, path in placed.values()}
+        self._manifests |= {manifest.digest: manifest for manifest, _ in placed.values()}
+        failpoint("aggregator.updates.placed")
+        return UpdatesPlaced(command.round, {name: manifest.digest for name, (manifest, _) in placed.items()})
+
+    def _place_scored(self, update: Update, base: Path) -> tuple[Manifest, Path]:
+        sent, path = self._sent(update, base), self.spool_path(update)
+        if sent is None:
+            unwritten = self.in_memory.find(update)
+            if unwritten is not None:
+                unwritten.write(path)
+            return manifest_of(path), path
+        decoded = self._files.decoded(update.round, update.collaborator)
+        return write_decoded(path, sent, decoded), decoded
+
+    def quick(self, command: ValidateUpdates | PlaceUpdates | Aggregate, *, alone: bool = False) -> bool:
         """Whether a step is done at once: it takes no longer than a hop to a thread, or little longer in memory.
 
         Args:
@@ -224,9 +260,11 @@ class ModelRepository:
         if base is None:
             return False
         total_bytes = (len(command.updates) + 1) * base.total_bytes  # each is about as large, or stands for as much
+        if isinstance(command, PlaceUpdates) and self._encoding is not None:
+            return False
         if alone and total_bytes < QUICK_IN_MEMORY_BYTES and self.in_memory.have(command.updates):
             return True
-        return isinstance(command, Aggregate) and total_bytes < QUICK_BYTES
+        return not isinstance(command, ValidateUpdates) and total_bytes < QUICK_BYTES
 
     def arrival(
         self, update: Update, manifest: Manifest, base_model: str, names: Collection[str]
@@ -369,6 +407,7 @@ class ModelRepository:
         self.in_memory.let_go(settled)
         self._copies.let_go(settled)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
+        self._scored.clear()
         if versions:
             open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
             keep = self.published.kept(versions) | open_ones

@@ -383,7 +383,7 @@ class InVirtualTime:
     def _sized(self, work: _DeviceWork) -> _DeviceWork:
         """Return the work with the way of its update, where only the file says how large that is."""
         assignment, file = work.assignment, self._repository.spool_path(work.assignment)
-        if assignment.phase is Phase.EVALUATE or (self._plain and assignment.phase is Phase.TRAIN):
+        if not assignment.phase.returns_model or (self._plain and assignment.phase is Phase.TRAIN):
             return work
         profile = self._devices.profile(assignment.collaborator, assignment.round, work.began)
         upload_s = file.stat().st_size / profile.up_bytes_per_s

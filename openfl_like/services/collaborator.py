@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from openfl_like.data.shard_file import shares_logs
+from openfl_like.data.shard_file import refuse_unwanted, shares_logs
 from openfl_like.errors import (
     FederationError,
     ModelTooLargeError,
@@ -462,8 +462,10 @@ async def run_collaborator(settings: CollaboratorArguments) -> Dismissal:
     """Take part in an experiment until its end; see `Collaborator.run`.
 
     Raises:
+        SettingsError: If the plan wants what this site does not do.
         DeviceError: If its device is to be found, and the site does not give what the plan wants.
     """
+    refuse_unwanted(settings.plan, settings.shard)
     if settings.device is None:
         site, wish = settings.credentials.identity.name, settings.plan.collaborator.settings.device
         settings = replace(settings, device=await place_alone(site, settings.shard, settings.directory, wish))

@@ -1,7 +1,7 @@
 """The files of an experiment's directory: models, spool, logs, bundle.
 
 <directory>/bundle.tar  plan.json  experiment.db  models/v0003.safetensors  models/v0003.state.safetensors
-spool/0003-train-<site>.safetensors  logs/<source>.log
+spool/0003-train-<site>.safetensors  spool/0003-<site>.decoded  logs/<source>.log
 """
 
 import os
@@ -73,6 +73,10 @@ class ExperimentFiles:
         """The update of a collaborator in the spool."""
         return _update(self.directory, round_number, phase, collaborator)
 
+    def decoded(self, round_number: int, collaborator: str) -> Path:
+        """The model that a compressed update stands for; it becomes nobody's spare, which the update itself will be."""
+        return self.directory / f"spool/{round_number:04d}-{collaborator}.decoded"
+
     def carry(self, round_from: int, round_to: int) -> None:
         """Give an unchanged model, and the server's state beside it, the name of a later round; no bytes are copied."""
         target, state = self.model(round_to), self.server_state(round_to)
@@ -103,7 +107,7 @@ class ExperimentFiles:
             if path.suffix == ".safetensors":
                 retire(path, self.recyclable(path.stem.split("-", 2)[2]))
             else:
-                path.unlink(missing_ok=True)  # a manifest went with its file, which comes before it
+                path.unlink(missing_ok=True)  # what was decoded; a manifest went with its file, which comes before it
         if ended:
             for path in (self.directory / "spool").glob("spare-*"):
                 path.unlink()
@@ -118,8 +122,9 @@ class ExperimentFiles:
 
     def remove_unfinished(self) -> None:
         """Remove model files that a process has begun and was killed over: one is as large as a model."""
-        for path in (self.directory / "models").glob(".*.tmp"):
-            path.unlink(missing_ok=True)
+        for folder in ("models", "spool"):
+            for path in (self.directory / folder).glob(".*.tmp"):
+                path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the whole directory."""

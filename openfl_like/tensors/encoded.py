@@ -6,7 +6,7 @@ say in it. If lossless compression was agreed, too, parts and other tensors are 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from operator import attrgetter
@@ -21,6 +21,7 @@ from openfl_like.tensors.container import Part, TensorFile, TensorWriter
 from openfl_like.tensors.draws import stream_key
 from openfl_like.tensors.finite import all_finite
 from openfl_like.tensors.lossless import Lossless
+from openfl_like.tensors.manifest import Manifest
 from openfl_like.tensors.memory import TensorMemory
 from openfl_like.tensors.named import Array, Elements, Schema, TensorSpec, compare, schema_of
 from openfl_like.tensors.packed import PackedFile, PackedWriter
@@ -177,6 +178,24 @@ def write_encoded(
                 if sent.encoding.delta:
                     left[spec.name] = _left_out(spec, values, stored, sent, key)
         return {name: values for name, values in left.items() if values.any()}
+
+
+def write_decoded(path: Path, sent: Sent, out: Path) -> Manifest:
+    """Write the model that an encoded update stands for, block by block; it is not forced to disk.
+
+    Raises:
+        TensorError: As `open_update`.
+    """
+    with closing(DecodedFile(path, sent)) as update:
+        with TensorWriter(out, update.schema, sync=False) as writer:
+            specs = {spec.name: spec for spec in update.schema}
+            for name in writer.order:
+                flat, dtype = update.flat(name), specs[name].numpy_dtype
+                for start in range(0, specs[name].size, _BLOCK_ELEMENTS):
+                    stop = min(start + _BLOCK_ELEMENTS, specs[name].size)
+                    writer.write(name, start, flat[start:stop].astype(dtype, copy=False))
+                    update.release([(name, start, stop)])
+        return writer.manifest()
 
 
 class ErrorFeedback:

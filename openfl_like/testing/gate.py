@@ -26,7 +26,7 @@ from openfl_like.federation.task import Phase
 from openfl_like.tasks import TaskOwner
 
 MOST_ROUNDS = 200
-_IN_ROUND = (Phase.TRAIN, Phase.EVALUATE)
+_IN_ROUND = (Phase.TRAIN, Phase.CROSS_EVALUATE, Phase.EVALUATE)
 _OPEN = b"!"
 
 

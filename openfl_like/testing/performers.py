@@ -44,7 +44,7 @@ class FakePerformer:
             mistake()
         vector = np.zeros(self.elements, np.float32) if model is None else read_vector(model)
         digest, metrics = "", {}
-        if assignment.phase is Phase.EVALUATE:
+        if not assignment.phase.returns_model:
             metrics = {"validate": {"accuracy": float(vector.mean())}}
         else:
             step = self.step if assignment.phase is Phase.TRAIN else 0.0

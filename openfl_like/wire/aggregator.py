@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.error_meanings import from_code
-from openfl_like.errors import FederationError, TransferError, UpdateRefusedError, no_room
+from openfl_like.errors import FederationError, NotAllowedError, TransferError, UpdateRefusedError, no_room
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.failure import bounded
 from openfl_like.federation.ports import AggregatorInstruction, AggregatorPort, CollaboratorPort, CollaboratorReport
@@ -232,16 +232,17 @@ class AggregatorServicer:
                     yield report_from(message, name)
 
         async def instruct(value: AggregatorInstruction) -> None:
-            await send(await self._instruction(value))
+            await send(await self._instruction(name, value))
 
         await self._collaborators.participate(name, reports(), instruct, call.certificate)
 
-    async def _instruction(self, value: AggregatorInstruction) -> pb.AggregatorMessage:
+    async def _instruction(self, name: str, value: AggregatorInstruction) -> pb.AggregatorMessage:
         message = instruction_to(value)
         if isinstance(value, Assignment) and value.model:
-            stored = await self._collaborators.model_file(value.model)
-            if not asks(stored.manifest):
-                message.model = stored.path.read_bytes() if stored.content is None else stored.content
+            with suppress(NotAllowedError):  # it was withdrawn meanwhile: that it says so is on its way
+                stored = await self._collaborators.model_file(name, value.model)
+                if not asks(stored.manifest):
+                    message.model = stored.path.read_bytes() if stored.content is None else stored.content
         return message
 
     async def _receipt(self, update: Update, content: bytes) -> pb.AggregatorMessage:
@@ -267,7 +268,7 @@ class AggregatorServicer:
     async def download(self, call: Call) -> None:
         """Serve a model file."""
         request = pb.DownloadRequest.FromString(await call.receive() or b"")
-        stored = await self._collaborators.model_file(digest_from(request.model))
+        stored = await self._collaborators.model_file(call.caller.name, digest_from(request.model))
         await serve_file(call, stored.path, stored.manifest, self._transport)
 
     async def upload(self, call: Call) -> None:

@@ -88,6 +88,10 @@ class Federation:
 
     def ends(self, rounds: int, per_round: int = len(STEPS)) -> float:
         """Gives the global model after so many rounds, with so many sites drawn in each."""
+        return self.leaves(rounds, per_round)[0]
+
+    def leaves(self, rounds: int, per_round: int = len(STEPS)) -> tuple[float, list[dict[str, np.ndarray]]]:
+        """Gives the same, and what each site keeps."""
         sites = [self.build(*each) for each in zip(CURVATURES, CENTRES, strict=True)]
         states: list[dict[str, np.ndarray]] = [{} for _ in sites]
         drawn = np.random.default_rng(5)
@@ -106,7 +110,7 @@ class Federation:
             aggregate_files(recipe, items, out, start=start)
             for path in (self.folder / f"v{number - 1}", state):
                 path.unlink(missing_ok=True)
-        return float(read_tensors(self.folder / f"v{rounds}")["x"][0])
+        return float(read_tensors(self.folder / f"v{rounds}")["x"][0]), states
 
     def _train(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from openfl_like.aggregation.algorithms import FedDynServer, FedNovaServer, ScaffoldServer
+from openfl_like.frameworks.algorithms.ditto import Ditto
 from openfl_like.frameworks.algorithms.feddyn import FedDyn
 from openfl_like.frameworks.algorithms.fednova import FedNova
 from openfl_like.frameworks.algorithms.fedprox import FedProx
@@ -71,6 +72,18 @@ def test_the_stronger_fedprox_pulls_the_nearer_it_ends(tmp_path: Path) -> None:
     ]
     assert away == sorted(away, reverse=True)
     assert away[-1] < away[0] / 4
+
+
+@every
+@pytest.mark.parametrize("pull", [0.0, 0.5, 4.0])
+def test_ditto_keeps_each_site_between_its_own_minimum_and_the_global_model(
+    tmp_path: Path, build: Build, pull: float
+) -> None:
+    """The global model is that of averaging; a/2 (v - c)^2 + lambda/2 (v - w)^2 has its minimum in between."""
+    found, kept = Federation(tmp_path, build, lambda: Ditto(pull=pull, rate=0.1)).leaves(300)
+    assert found == pytest.approx(fixed_point(MOVED), abs=1e-9)
+    own = [float(Ditto(pull=pull).personal(state)["x"][0]) for state in kept]
+    assert own == pytest.approx(list((CURVATURES * CENTRES + pull * found) / (CURVATURES + pull)), abs=1e-6)
 
 
 @every

@@ -49,10 +49,18 @@ def _cells(one: "RoundRecord") -> dict[str, object]:
         "also selected": others,
         "absent": absent,
         "evaluated by": "contributors" if _same(one) else one.evaluators,
+        "scores": _scores(one),
         "clipped or capped": {f"{v.collaborator}:": str(v) for v in one.verdicts if v.action != "drop"},
         "rejected": rejected(one.rejected) if one.rejected is not None else "",
         "not evaluated by": {f"{name}:": reason for name, reason in unevaluated.items()},
     }
+
+
+def _scores(one: "RoundRecord") -> dict[str, str]:
+    """What other sites have found each update to be like: ``ada: 0.91 by bern``."""
+    if one.scored is None:
+        return {}
+    return {f"{name}:": f"{score:.4g} by {one.scored.scorers[name]}" for name, score in one.scored.scores.items()}
 
 
 def _same(one: "RoundRecord") -> bool:

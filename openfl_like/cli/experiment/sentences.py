@@ -34,6 +34,7 @@ from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.scoring import Unscored, UpdatesScored
 from openfl_like.federation.validation.verdict import Consequence, ModelRejected, UpdatesJudged, UpdateVerdict
 
 _ODD = (AggregatorLost, CollaboratorAbsent, CollaboratorAway, MetricMissing, MetricsUndefined, ModelKept, NothingLearnt)
@@ -171,6 +172,28 @@ def judged(verdicts: Sequence[UpdateVerdict], most: int, phase: Phase = Phase.TR
     return f"{'of the evaluation, ' if phase is Phase.EVALUATE else ''}{'; '.join(texts)}"
 
 
+_UNSCORED = {
+    Unscored.ALONE: "it is the only one, and nobody scores its own",
+    Unscored.ABSENT: "{scorer} has sent no score",
+    Unscored.NOT_REPORTED: "{scorer} does not report the metric '{metric}'",
+    Unscored.NOT_FINITE: "what {scorer} reports is not finite",
+}
+
+
+@sentence.register
+def _(told: UpdatesScored) -> str:
+    """Scores are in the table of the rounds; here is told which there are none of."""
+    texts = [
+        f"{owner}: {_UNSCORED[why].format(scorer=told.scorers.get(owner, ''), metric=told.metric)}"
+        for owner, why in [*told.unscored.items()][:MOST_SITES]
+    ]
+    texts += [f"and {len(told.unscored) - MOST_SITES} more"] if len(told.unscored) > MOST_SITES else []
+    if texts:
+        return f"round {told.round}: updates without a score: {'; '.join(texts)}"
+    few = "of so few scores no median can be told, and every update counts"
+    return f"round {told.round}: {few}" if told.limit is None else ""
+
+
 @sentence.register
 def _(told: ModelRejected) -> str:
     return f"round {told.round}: {rejected(told)}"
@@ -275,7 +298,8 @@ class RoundLines:
         if self._absent.get((told.collaborator, told.phase)) == told.reason:
             return []
         self._absent[told.collaborator, told.phase] = told.reason
-        return [f"round {told.round}: {told.collaborator} is absent: {told.reason}"]
+        what = "scores no update" if told.phase is Phase.CROSS_EVALUATE else "is absent"
+        return [f"round {told.round}: {told.collaborator} {what}: {told.reason}"]
 
     def worked(self, told: DevicesWorked) -> None:
         """Take what the round that ends has asked of simulated devices."""

@@ -59,9 +59,13 @@ def show(experiment_id: str, director: str, certificates: Path | None, *, as_jso
     callbacks = only(history, CallbackEnded)
     if as_json:
         judged = [asdict(verdict) | {"round": one.round} for one in rounds for verdict in one.verdicts]
-        rejected = [asdict(one.rejected) for one in rounds if one.rejected is not None]
-        ended = {"callbacks_ended": [asdict(one) for one in callbacks]}
-        emit({**asdict(record), "matrix": found, "verdicts": judged, "rejected": rejected, **ended}, as_json=True)
+        told = {
+            "verdicts": judged,
+            "scores": [asdict(one.scored) for one in rounds if one.scored is not None],
+            "rejected": [asdict(one.rejected) for one in rounds if one.rejected is not None],
+            "callbacks_ended": [asdict(one) for one in callbacks],
+        }
+        emit({**asdict(record), "matrix": found, **told}, as_json=True)
     else:
         _show(_Shown(record, found, metrics, rounds, callbacks))
 

@@ -221,7 +221,8 @@ def _cause(failure: Failure, time: float, sequence: int = 0) -> Cause:
 def _first_loss(life: LastRun, sites: Collection[str] | None = None) -> Cause | None:
     """The first answer without which a round was made, of these sites if some are named."""
     for event in life.absences:
-        if event.what.round and (sites is None or event.what.collaborator in sites):
+        trains = event.what.phase is not Phase.CROSS_EVALUATE  # without a score a round is made, too
+        if trains and event.what.round and (sites is None or event.what.collaborator in sites):
             return _absence(event, life)
     return None
 

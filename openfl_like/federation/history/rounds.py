@@ -20,6 +20,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, UpdatePartial
+from openfl_like.federation.validation.scoring import UpdatesScored
 from openfl_like.federation.validation.verdict import ModelRejected, UpdatesJudged, UpdateVerdict
 
 
@@ -52,6 +53,7 @@ class RoundRecord:
         matrix: How each site found each given model: site -> task -> metric -> value.
         partial: Of the contributors, those whose time was over before they had trained all -> their samples.
         verdicts: What was made of updates that did not count as they were, and of numbers of samples.
+        scored: How other sites have scored the updates, if the plan has them do so.
         rejected: Why the round's own model did not go on; None: it did.
         status: FINISHED, or FAILED or CANCELLED like the experiment that ended in it.
     """
@@ -67,6 +69,7 @@ class RoundRecord:
     matrix: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     partial: Mapping[str, int] = field(default_factory=dict)
     verdicts: tuple[UpdateVerdict, ...] = ()
+    scored: UpdatesScored | None = None
     rejected: ModelRejected | None = None
     status: Status = Status.FINISHED
 
@@ -118,7 +121,8 @@ def round_records(events: Iterable[Announced]) -> Iterator[RoundRecord]:
                 number = finished.round
                 record = _record(finished, made.pop(number, None), matrices.pop(number, None))
                 known = before if before is not None and before.round == number else record
-                yield partial.added_to(replace(record, verdicts=known.verdicts, rejected=known.rejected))
+                found = replace(record, verdicts=known.verdicts, scored=known.scored, rejected=known.rejected)
+                yield partial.added_to(found)
             case _:
                 pass
     if unfinished is not None and unfinished.status.ended:
@@ -137,7 +141,7 @@ def _with(known: RoundRecord, told: Announcement) -> RoundRecord:
     match told:
         case CollaboratorAbsent(phase=Phase.EVALUATE, collaborator=site):
             return replace(known, unevaluated={**known.unevaluated, site: _failure(told)})
-        case CollaboratorAbsent(collaborator=site):
+        case CollaboratorAbsent(collaborator=site) if told.phase is not Phase.CROSS_EVALUATE:
             return replace(known, absent={**known.absent, site: _failure(told)})
         case UpdateReceived(phase=Phase.EVALUATE, collaborator=site):
             return replace(known, evaluators=tuple(sorted({*known.evaluators, site})))
@@ -153,6 +157,8 @@ def _judged(known: RoundRecord, told: Announcement) -> RoundRecord:
     """Add what was made of updates, once if they were looked at again, or of the model."""
     if isinstance(told, ModelRejected):
         return replace(known, rejected=told)
+    if isinstance(told, UpdatesScored):
+        return replace(known, scored=told)
     if isinstance(told, UpdatesJudged):
         return replace(known, verdicts=tuple(dict.fromkeys((*known.verdicts, *told.verdicts))))
     return known

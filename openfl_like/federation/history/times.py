@@ -23,7 +23,7 @@ class RoundTimes:
         round: Its number.
         began: When its sites were asked, in seconds since the epoch.
         training_s: From then to the last update that was taken; in a plan that trains nothing, 0.
-        combining_s: To the new model: checks, and the rule.
+        combining_s: To the new model: checks, a cross evaluation, and the rule.
         evaluating_s: To the last answer to the evaluation; 0 if nobody evaluated.
         publishing_s: To the published version.
     """
@@ -62,6 +62,8 @@ def round_times(events: Iterable[Announced]) -> list[RoundTimes]:
                 began, marks = event.time, [event.time] * 3
             case UpdateReceived(phase=Phase.EVALUATE) if marks:
                 marks[2] = event.time
+            case UpdateReceived(phase=Phase.CROSS_EVALUATE):
+                pass  # a part of the time to the new model
             case UpdateReceived() if marks:
                 marks = [event.time] * 3
             case ModelMade() | ModelKept() if marks:

@@ -154,7 +154,8 @@ def calls_in_phase(tasks: Mapping[str, Task], names: Sequence[str], phase: Phase
     """Pick a collaborator's calls for a phase of a round, in the order of the plan.
 
     Training comes with the validations that look at the local model; validations of the global model wait for it. A
-    collaborator that trains nothing does all its validations on the global model.
+    collaborator that trains nothing does all its validations on the global model. The update of another collaborator is
+    scored with those that look at the global model.
 
     Args:
         tasks: The plan's tasks.
@@ -166,6 +167,8 @@ def calls_in_phase(tasks: Mapping[str, Task], names: Sequence[str], phase: Phase
     mine = {name: tasks[name] for name in names}
     has_model = any(task.is_training for task in mine.values())
     wanted = phase is Phase.TRAIN
+    if phase is Phase.CROSS_EVALUATE:
+        mine = {name: task for name, task in mine.items() if task.apply == "global"}
     return tuple(
         TaskCall(name, task.function, task.arguments, task.apply, task.is_training)
         for name, task in mine.items()

@@ -15,11 +15,13 @@ class Consequence(StrEnum):
         DROP: It does not count.
         CLIP: Its difference from the global model is scaled down to the length of the bound.
         COUNT_LESS: It counts with as many samples as the bound says.
+        REWEIGH: Its number of samples is multiplied by a share.
     """
 
     DROP = "drop"
     CLIP = "clip"
     COUNT_LESS = "count_less"
+    REWEIGH = "reweigh"
 
 
 class Measure(StrEnum):
@@ -31,6 +33,7 @@ class Measure(StrEnum):
         METRIC_SCORE: The same of a metric that the sites report.
         COSINE: The cosine of the angle with the direction of all.
         SAMPLES: The number of samples that the site claims.
+        CROSS_SCORE: A metric of the update's model on the data of another site.
     """
 
     NORM = "norm"
@@ -38,6 +41,7 @@ class Measure(StrEnum):
     METRIC_SCORE = "metric_score"
     COSINE = "cosine"
     SAMPLES = "samples"
+    CROSS_SCORE = "cross_score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ class UpdateVerdict:
 
     Attributes:
         collaborator: Whose update it is.
-        validator: Who says so: the short name of a validator, or ``sample_limit``.
+        validator: Who says so: the short name of a validator, or ``sample_limit``, or ``cross_evaluation``.
         measure: What was looked at.
         observed: What it is; None: it is not a finite number, or was not reported.
         bound: What it may be.
         action: What is done about it.
         metric: Which metric was looked at; empty unless it was one.
+        scorer: Whose data it was measured on; empty unless it was another site's.
+        share: What the number of samples is multiplied by.
     """
 
     collaborator: str
@@ -61,6 +67,8 @@ class UpdateVerdict:
     bound: float
     action: Consequence
     metric: str = ""
+    scorer: str = ""
+    share: float = 1.0
 
     @property
     def factor(self) -> float:
@@ -70,7 +78,8 @@ class UpdateVerdict:
         return self.bound / self.observed
 
     def __str__(self) -> str:
-        return f"{self.validator}: {self._found()}{_CONSEQUENCES[self.action].format(bound=self.bound)}"
+        done = _CONSEQUENCES[self.action].format(bound=self.bound, share=self.share)
+        return f"{self.validator}: {self._found()}{done}"
 
     def _found(self) -> str:
         found, bound = self.observed, f"{self.bound:g}"
@@ -84,8 +93,17 @@ class UpdateVerdict:
                 return f"the cosine of its angle with the direction of all is {found:g}, and must be {bound} or more"
             case Measure.SAMPLES:
                 return f"it claims {found or 0:.0f} samples, and may claim {self.bound:.0f}"
+            case Measure.CROSS_SCORE:
+                return self._cross_scored()
             case _:
                 return self._scored()
+
+    def _cross_scored(self) -> str:
+        if not self.scorer:
+            return "no other site has scored it"
+        if self.observed is None:
+            return f"its '{self.metric}' on the data of '{self.scorer}' is not finite"
+        return f"its '{self.metric}' on the data of '{self.scorer}' is {self.observed:.4g}, the limit {self.bound:.4g}"
 
     def _scored(self) -> str:
         of_norm = self.measure is Measure.NORM_SCORE
@@ -100,6 +118,7 @@ _CONSEQUENCES = {
     Consequence.DROP: "",
     Consequence.CLIP: "; it is clipped to that",
     Consequence.COUNT_LESS: "; it counts with {bound:.0f}",
+    Consequence.REWEIGH: "; its samples count {share:.3g} times",
 }
 
 
@@ -120,6 +139,11 @@ def factors_of(verdicts: Iterable[UpdateVerdict]) -> dict[str, float]:
         if verdict.action is Consequence.CLIP:
             found[verdict.collaborator] = found.get(verdict.collaborator, 1.0) * verdict.factor
     return found
+
+
+def shares_of(verdicts: Iterable[UpdateVerdict]) -> dict[str, float]:
+    """Return what the samples of updates are multiplied by that were weighed anew, by collaborator."""
+    return {one.collaborator: one.share for one in verdicts if one.action is Consequence.REWEIGH}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What an algorithm is to a site, and what the training loop sees of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -115,6 +115,22 @@ class LocalAlgorithm(Protocol):
 
     def end(self, weights: Tensors) -> LocalEnd:
         """Return what is sent and kept, now that the update is complete."""
+        ...
+
+
+@runtime_checkable
+class PersonalAlgorithm(Protocol):
+    """An algorithm that keeps a model at each site, which tasks with ``apply: personal`` look at."""
+
+    def personal(self, state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return the weights of the site's own model, by the names of the model's tensors.
+
+        Args:
+            state: What was kept at this site; empty before it has trained.
+
+        Returns:
+            Numpy arrays; empty: it is the global model still.
+        """
         ...
 
 

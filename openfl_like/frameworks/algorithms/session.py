@@ -8,7 +8,7 @@ import numpy as np
 
 from openfl_like import registry
 from openfl_like.errors import TaskError
-from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, is_float
+from openfl_like.frameworks.algorithms.base import LocalAlgorithm, LocalStart, PersonalAlgorithm, is_float
 from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.model import Model, Tensors
 from openfl_like.plan.schema import NO_ALGORITHM
@@ -54,6 +54,16 @@ class LocalSession:
     def initial(self, model: Mapping[str, np.ndarray]) -> Arrays:
         """Return the first values of the algorithm's tensors, by their whole names, for an initial model."""
         return {f"{ALGORITHM}{name}": np.asarray(array) for name, array in self._algorithm.shared(model).items()}
+
+    def personal(self, state: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return the weights of the model that the algorithm keeps at this site; see `base.PersonalAlgorithm`.
+
+        Raises:
+            TaskError: If it keeps none.
+        """
+        if not isinstance(self._algorithm, PersonalAlgorithm):
+            raise TaskError("a task looks at the site's own model, and the algorithm of the plan keeps none")
+        return self._algorithm.personal(state)
 
     def open(self, opening: Opening) -> None:
         """Begin an assignment: the runner's model is the global one."""

@@ -104,8 +104,15 @@ class Aggregator:
         """Hold a collaborator's session."""
         await self._runtime.participate(caller, reports, send, certificate)  # type: ignore[arg-type] # same callable, wider type
 
-    async def model_file(self, digest: str) -> FileWithManifest:
-        """Return a model."""
+    async def model_file(self, caller: str, digest: str) -> FileWithManifest:
+        """Return a model; what stands for another's update only to the collaborator that is to score it now.
+
+        Raises:
+            NotAllowedError: If that is not the caller.
+            NotFoundError: If there is no such model.
+        """
+        if self._repository.is_scored(digest) and not self._runtime.has_given(caller, digest):
+            raise NotAllowedError(f"the model {digest[:12]} is an update that '{caller}' is not asked to score")
         manifest = await self._manifest(digest)
         content = self._repository.content(digest) if manifest.total_bytes < INLINE_BYTES else None
         return FileWithManifest(self._repository.path(digest), manifest, content)

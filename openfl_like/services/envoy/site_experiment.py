@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from openfl_like.data.shard_file import refuse_unwanted
 from openfl_like.errors import FederationError, RequirementsError, UnreachableError, no_room
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.devices.placement import CPU
@@ -266,6 +267,7 @@ class SiteExperiment:
         received.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")
         self._shard = shard_of(plan.interface or "", context.shards)
+        refuse_unwanted(plan, self._shard)
         wish, in_use = plan.collaborator.settings.device, context.devices_in_use()
         self.device = await place_worker(context.site, self._shard, context.monitors, wish, in_use)
         self._route = await context.logs.route(order.experiment, self._shard)

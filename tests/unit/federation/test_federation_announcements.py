@@ -52,6 +52,7 @@ from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
 from openfl_like.federation.unmeasured import MetricMissing, MetricsUndefined
+from openfl_like.federation.validation.scoring import Unscored, UpdatesScored
 from openfl_like.federation.validation.verdict import (
     Consequence,
     Measure,
@@ -80,6 +81,7 @@ EVERY: tuple[Known, ...] = (
     UpdateRefused(1, Phase.EVALUATE, "a", "it was not asked for"),
     BufferTaken(2, ("b", "a"), (1, 0), (0.5, 1.0)),
     UpdatesJudged(1, Phase.TRAIN, (VERDICT, replace(VERDICT, observed=None, action=Consequence.DROP))),
+    UpdatesScored(1, "accuracy", 0.5, {"a": 0.75}, {"a": "b", "b": "a"}, {"b": Unscored.ABSENT}),
     UpdateSurplus(1, "a", UpdateStatus.LATE, 500),
     CollaboratorAbsent(1, Phase.INITIALISE, "a", "failed in task 't': NoData", FAILURE),
     ModelMade(1, "d1", {"a": 0.25, "b": 0.75}, {"a": "da", "b": "db"}),

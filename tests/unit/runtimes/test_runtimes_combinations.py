@@ -96,6 +96,11 @@ CHOICES: dict[str, Sequence[Choice]] = {
         {"controllers": [part("schedule", argument="learning_rate", shape="cosine", first=0.2, last=0.05)]},
     ],
     "optimizer": [{}, {"collaborator": {"settings": {"opt_treatment": "CONTINUE_LOCAL"}}}],
+    "cross_evaluation": [
+        {},
+        {"cross_evaluation": {"metric": "loss", "margin": 0.5}},
+        {"cross_evaluation": {"metric": "validate.loss", "margin": 0.1, "result": "reweigh", "on_missing": "drop"}},
+    ],
     "margin": [{}, {"model_store": {"accepted_margin": 0.0}}],
 }
 

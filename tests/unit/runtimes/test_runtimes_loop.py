@@ -18,7 +18,7 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
     UpdateRefused,
 )
-from openfl_like.federation.events import Aggregate, CancelRequested, UpdatesValidated, ValidateUpdates
+from openfl_like.federation.events import Aggregate, CancelRequested, PlaceUpdates, UpdatesValidated, ValidateUpdates
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import Outcome
 from openfl_like.federation.status import Status
@@ -270,7 +270,7 @@ async def test_a_crash_at_any_commit_changes_no_bit(plan_with: PlanWith, tmp_pat
 class AtOnce(ModelRepository):
     """Does every step at once, as an Aggregator does whose updates were looked at when they came."""
 
-    def quick(self, command: ValidateUpdates | Aggregate, *, alone: bool = False) -> bool:  # noqa: ARG002 (whatever it is)
+    def quick(self, command: ValidateUpdates | PlaceUpdates | Aggregate, *, alone: bool = False) -> bool:  # noqa: ARG002 (whatever it is)
         """Say so."""
         return True
 

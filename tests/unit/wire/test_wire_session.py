@@ -106,7 +106,7 @@ class FakePort:
                 listening.cancel()
                 return
 
-    async def model_file(self, _digest: str) -> FileWithManifest:
+    async def model_file(self, _caller: str, _digest: str) -> FileWithManifest:
         path = self.directory / "model"
         return FileWithManifest(path, manifest_of(path))
 

@@ -11,6 +11,7 @@ from openfl_like.cli.experiment.show import MOST_JUDGED
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.history.rounds import RoundRecord
 from openfl_like.federation.task import Phase
+from openfl_like.federation.validation.scoring import Unscored, UpdatesScored
 from openfl_like.federation.validation.verdict import (
     Consequence,
     Measure,
@@ -102,3 +103,17 @@ def test_who_watches_is_told_what_is_not_told_as_an_absence(run: Run, monkeypatc
         "round 3: the model is rejected, and the one before goes on: nobody could measure its accuracy "
         "(model_store.accepted_margin is 0.125)",
     ]
+
+
+def test_who_watches_is_told_which_updates_have_no_score_and_the_rounds_have_the_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored = UpdatesScored(2, "accuracy", 0.5, {"bern": 0.75}, {"bern": "zug", "zug": "bern"}, {"zug": Unscored.ABSENT})
+    events = [Announced(1, 1.0, scored), Announced(2, 1.0, replace(scored, round=3, limit=None, unscored={}))]
+    monkeypatch.setattr(Answers, "watch", lambda *_, **__: iter([*events, Answers.end]))
+    assert fine(run("experiment", "watch", "digits-1")).splitlines() == [
+        "round 2: updates without a score: zug: bern has sent no score",
+        "round 3: of so few scores no median can be told, and every update counts",
+    ]
+    has(monkeypatch, RoundRecord(2, "aa", scored=scored))
+    assert "bern: 0.75 by zug" in " ".join(fine(run("experiment", "rounds", "digits-1")).split())
