@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -19,7 +20,8 @@ from openfl_like.errors import DamagedError, FederationError, NotFoundError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.events import Aggregate, ModelAggregated, ModelVersion, UpdatesValidated, ValidateUpdates
-from openfl_like.federation.failure import Failure, FailureKind, one_line
+from openfl_like.federation.failure import FailedPartError, Failure, FailureKind, one_line
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.stopping import settled_round
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -67,17 +69,18 @@ class ModelRepository:
     Args:
         plan: Names the validators, the aggregation rule, the server optimizer and the compression of updates.
         files: Where models and updates are.
+        parts: Builds these.
 
     Attributes:
         in_memory: Updates that are in no file.
         published: The files of published versions.
     """
 
-    def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
+    def __init__(self, plan: Plan, files: ExperimentFiles, parts: PartSource = REGISTERED) -> None:
         self._files = files
         self._plan = plan
-        self._validators, self._comparing = build_validators(plan)
-        self._recipe = build_recipe(plan)
+        self._validators, self._comparing = build_validators(plan, parts)
+        self._recipe = build_recipe(plan, parts)
         self._encoding = build_encoding(plan)
         self._rounds: dict[str, int] = {}
         self._manifests: dict[str, Manifest] = {}
@@ -247,7 +250,8 @@ class ModelRepository:
             self._copies.keep(update, content)
         if self._arriving is not None and self._arriving.expects(update):
             return
-        self._verdicts[_key(update)] = self._look(update, base_model)
+        with suppress(FailedPartError):  # `validate` asks again, and the experiment ends with the reason
+            self._verdicts[_key(update)] = self._look(update, base_model)
 
     def _verdict(self, update: Update, base_model: str, *, finite: bool) -> str:
         known = self._verdicts.pop(_key(update), None)
@@ -373,6 +377,8 @@ def in_threads(work: Job, most: int) -> None:
 
 def describe(error: Exception) -> Failure:
     """Return why a step could not be performed; a defect of ours is logged in full."""
+    if isinstance(error, FailedPartError):
+        return error.failure
     if not isinstance(error, FederationError | OSError):
         log.error("a step of the round failed", exc_info=error)
     return Failure(FailureKind.COMBINE, one_line(error), type(error).__name__)
