@@ -161,7 +161,7 @@ class FailedPartError(WorkspacePartError):
 
     def __init__(self, failure: Failure) -> None:
         place = f"{failure.file}:{failure.line}" if failure.file else ""
-        super().__init__(failure.message, place=place, cure="try it with 'fx simulate'")
+        super().__init__(failure.message, place=place, cure="see docs/workspace-parts.md")
         self.failure = failure
 
 

@@ -127,7 +127,8 @@ class GuardedSelector:
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """See `Selector`."""
-        return _names(self.name, called(self.name, lambda: self.inner.eligible(names)), names)
+        found = called(self.name, lambda: self.inner.eligible(names))
+        return names if found is names else _names(self.name, found, names)
 
     def select(self, view: SelectionView) -> Names:
         """See `Selector`."""
@@ -138,7 +139,7 @@ class GuardedSelector:
 
 
 def _names(part: str, found: object, among: Sequence[str]) -> Names:
-    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+    if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
         raise part_failed(part, f"answered {_shown(found)}, which is no list of names")
     strange = sorted({*found} - {*among})
     if strange:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from pydantic import ValidationError
 
 from openfl_like.aggregation.steps import Vector
 from openfl_like.federation.failure import part_failed
@@ -14,6 +15,13 @@ from openfl_like.tensors.named import Array
 Value = TypeVar("Value")
 WIDTH = 8
 """Bytes of a float64."""
+
+
+def _told(mistake: Exception) -> str:
+    if isinstance(mistake, ValidationError):
+        first = mistake.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return str(mistake)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,7 @@ class RemotePart:
         try:
             return read(given.value)
         except (ValueError, LookupError, TypeError, AttributeError) as mistake:
-            raise part_failed(self.name, f"answered what is no answer: {mistake}") from mistake
+            raise part_failed(self.name, f"answered what is no answer: {_told(mistake)}") from mistake
 
     def read(self, given: Given, read: Callable[[Any], Value]) -> Value:
         """Return what an answer says; raises FailedPartError if it says nothing of the kind."""

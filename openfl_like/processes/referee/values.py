@@ -1,5 +1,6 @@
 """What parts of a round are shown and answer, as JSON values: both sides read it here."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -65,7 +66,7 @@ def works_to(works: Mapping[str, Work]) -> Any:  # noqa: ANN401 (JSON)
 
 def works_from(value: object) -> dict[str, Work]:
     """Read how much sites train; raises ValueError."""
-    return _WORKS.validate_python(value, strict=True)
+    return _WORKS.validate_json(json.dumps(value), strict=True)
 
 
 def control_view_to(view: ControlView) -> Any:  # noqa: ANN401 (JSON)
@@ -88,7 +89,9 @@ def control_to(control: Control) -> Any:  # noqa: ANN401 (JSON)
 def control_from(value: Any) -> Control:  # noqa: ANN401 (JSON)
     """Read what a controller answers; raises ValueError, LookupError or TypeError."""
     decisions, state = value
-    found = tuple(_bounded(_DECISIONS[kind].validate_python(fields, strict=True)) for kind, fields in decisions)
+    found = tuple(
+        _bounded(_DECISIONS[kind].validate_json(json.dumps(fields), strict=True)) for kind, fields in decisions
+    )
     return Control(found, _STATE.validate_python(state))
 
 
@@ -115,7 +118,7 @@ def verdicts_to(verdicts: tuple[UpdateVerdict, ...]) -> Any:  # noqa: ANN401 (JS
 
 def verdicts_from(value: object) -> tuple[UpdateVerdict, ...]:
     """Read what a validator says; raises ValueError."""
-    return _VERDICTS.validate_python(value)
+    return _VERDICTS.validate_json(json.dumps(value), strict=True)
 
 
 def schema_to(schema: Schema) -> list[list[object]]:
