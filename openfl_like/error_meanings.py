@@ -37,6 +37,7 @@ from openfl_like.errors import (
     UpdateRefusedError,
     UsageError,
     VersionError,
+    WorkspacePartError,
 )
 
 
@@ -90,6 +91,7 @@ MEANINGS: dict[type[FederationError], Meaning] = {
     SandboxError: Meaning("FAILED_PRECONDITION", 409, 4),
     StudyError: Meaning("ABORTED", 409, 1),
     DryRunError: Meaning("ABORTED", 409, 1),
+    WorkspacePartError: Meaning("INVALID_ARGUMENT", 422, 2),
     InternalError: Meaning("INTERNAL", 500, 70, public=False),
 }
 

@@ -33,11 +33,11 @@
     ├── SandboxError               E508  a site requires a sandbox that its kernel does not offer
     ├── StudyError                 E509  a study ended with runs that failed, or learnt nothing
     ├── DryRunError                E510  a dry run has found what would go wrong
+    ├── WorkspacePartError         E511  a part of a round that the workspace brings failed
     └── InternalError              E900  a defect in the platform itself
 
 Each class says its cause and its cure; the pages in docs/reference/errors are made from that. The table in
-`openfl_like.error_meanings` ties each class to its gRPC status, HTTP status and exit code; a test checks that it is
-complete.
+`openfl_like.error_meanings` ties each class to its gRPC status, HTTP status and exit code.
 """
 
 import errno
@@ -49,7 +49,7 @@ class FederationError(Exception):
 
     Args:
         message: What went wrong, in one sentence.
-        place: Where: a file with line, a YAML path, a peer; empty where there is none.
+        place: Where: a file with line, a YAML path, a peer; or empty.
         cure: What the reader can do about it; empty where nothing helps.
         problems: Every mistake, where there may be several.
     """
@@ -208,8 +208,7 @@ class VersionError(FederationError):
 
     Cause: One side was updated and the other was not; the first two numbers of both versions must be the same.
 
-    Cure: The message names both versions: install the same on both sides. Director first, then the sites; experiments
-    go on where they were.
+    Cure: The message names both versions: install the same on both sides, Director first; experiments go on.
     """
 
     code = "E206"
@@ -220,8 +219,8 @@ class NotFoundError(FederationError):
 
     Cause: The name is misspelt, or what it named is not kept any more.
 
-    Cure: List what there is: ``fx experiment list``, ``fx envoy list``, ``fx experiment show ID``, ``fx workspace
-    templates``. For old models raise ``model_store.keep.last`` in the plan.
+    Cure: List what there is: ``fx experiment list``, ``fx envoy list``, ``fx experiment show ID``. For old models raise
+    ``model_store.keep.last`` in the plan.
     """
 
     code = "E301"
@@ -283,7 +282,7 @@ class RoundClosedError(FederationError):
 
     Cause: The site needed longer than the round waited, or its assignment was withdrawn.
 
-    Cure: Nothing: the site takes part in the next round. If it happens often, raise ``deadline.round_s`` in the plan.
+    Cure: Nothing: the site takes part in the next round. Where it happens often, raise ``deadline.round_s``.
     """
 
     code = "E304"
@@ -295,8 +294,7 @@ class UpdateRefusedError(FederationError):
     Cause: The update has other tensors than the model, holds NaN or infinity, is larger than it can be, or has
     impossible counts.
 
-    Cure: Look at the site's training: a learning rate that is too high is the usual reason for NaN. ``fx experiment
-    logs ID --site NAME`` shows what it wrote.
+    Cure: Look at the site's training (``fx experiment logs ID --site NAME``): too high a learning rate gives NaN.
     """
 
     code = "E305"
@@ -334,8 +332,7 @@ class UnreachableError(FederationError):
 
     Cause: The address is wrong, the process is not running, or a firewall is in between.
 
-    Cure: Check the address, then that the Director is running, then the firewall: port 50050 and the ports for
-    Aggregators must be open on the Director's host, and only there.
+    Cure: Check address, Director and firewall: port 50050 and the Aggregators' must be open on the Director's host.
     """
 
     code = "E401"
@@ -367,11 +364,9 @@ class ExperimentCancelledError(FederationError):
 class TaskError(FederationError):
     """A task of the submitted workspace raised, or the worker that ran it died.
 
-    Cause: Code of the workspace raised, needs a package that the site does not have, or took more memory than the
-    machine has.
+    Cause: Code of the workspace raised, needs a package that the site lacks, or took more memory than there is.
 
-    Cure: The message names the task, the exception and the line; try the same plan with ``fx simulate``, which runs
-    the same code in one process.
+    Cure: The message names the task, the exception and the line; ``fx simulate`` runs the same code in one process.
     """
 
     code = "E503"
@@ -466,13 +461,23 @@ class DryRunError(FederationError):
     code = "E510"
 
 
+class WorkspacePartError(FederationError):
+    """A part of a round that the workspace brings, such as a selector or a rule, did not do what it is for.
+
+    Cause: It raised, died, did not answer in time, or answered what it may not: unknown names, another shape, NaN.
+
+    Cure: The message names the part; try the plan with ``fx simulate``, which runs it in one process.
+    """
+
+    code = "E511"
+
+
 class InternalError(FederationError):
     """A defect in the platform: please report it with the log around it.
 
     Cause: The platform did something that its authors did not foresee; the code of a workspace is not the reason.
 
-    Cure: Run the command again with ``--debug``, or look into the log of the process that the message comes from,
-    and report both.
+    Cure: Run the command again with ``--debug``, or look into the log of its process, and report both.
     """
 
     code = "E900"
@@ -482,12 +487,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def no_room(error: BaseException, place: str = "") -> StorageError | None:
-    """Return a StorageError if this error, or one that caused it, says that a disk is full; otherwise None.
-
-    Args:
-        error: What was raised.
-        place: The file, if the error does not name one.
-    """
+    """Return a StorageError if this error, or one that caused it, says that a disk is full (at ``place``) else None."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, StorageError):

@@ -216,6 +216,21 @@ BY_PATH = frozenset(
 )
 """Kinds that may be named by ``module:attr``: what a site's operator writes about the site's own data and machine, and
 what nobody but the worker at a site loads."""
+OF_A_ROUND = frozenset(
+    {
+        "selector",
+        "assigner",
+        "work",
+        "controller",
+        "validator",
+        "aggregation",
+        "server_optimizer",
+        "server_algorithm",
+        "callback",
+    }
+)
+"""Kinds that a workspace may bring as ``module:attr`` where its code may run: whoever runs the round has brought it, or
+the Director has a referee. `resolve` takes short names of them only; see `federation.parts`."""
 
 
 _LISTED: ContextVar[dict[str, list[str]] | None] = ContextVar("listed", default=None)
@@ -266,6 +281,15 @@ def resolve(kind: str, template: str) -> object:
         path = "; or write module:attr" if kind in BY_PATH else f"; a package can register one (openfl_like.{kind})"
         hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(names(kind))}{path}"
         raise NotFoundError(f"there is no {kind} named '{template}'", cure=hint)
+    return _import(kind, target)
+
+
+def import_part(kind: str, target: str) -> object:
+    """Import what ``module:attr`` names, whatever kind it is of: whoever calls this may run that code here.
+
+    Raises:
+        NotFoundError: If there is no such module or attribute.
+    """
     return _import(kind, target)
 
 

@@ -39,6 +39,8 @@ def aggregator() -> None:
 @click.option(
     "--revocations", type=FILE, help="The site CA's signed list of what was revoked; read again when it changes."
 )
+@click.option("--code", type=click.Choice(["here", "referee", "refused"]), default="here", hidden=True)
+@click.option("--referee-limits", type=(float, float, int), metavar="DECISION_S BLOCK_S MEMORY_MB", hidden=True)
 @click.option("--with-parent", is_flag=True, hidden=True, help="End when standard input is closed.")
 @overrides_option
 @json_option
@@ -52,6 +54,8 @@ def start(
     directory: Path | None,
     expect: tuple[str, ...],
     revocations: Path | None,
+    code: str,
+    referee_limits: tuple[float, float, int] | None,
     overrides: tuple[str, ...],
     *,
     no_data_port: bool,
@@ -65,9 +69,10 @@ def start(
     from openfl_like.cli.plan_file import read_plan
     from openfl_like.pki.files import load_credentials
     from openfl_like.plan.address import joined_address
-    from openfl_like.services.aggregator.service import AggregatorArguments
+    from openfl_like.processes.referee.limits import USUAL, RefereeLimits
+    from openfl_like.services.aggregator.service import AggregatorArguments, WorkspaceCode
 
-    plan, code = read_plan(plan_file, workspace, overrides)
+    plan, folder = read_plan(plan_file, workspace, overrides)
     name = experiment or plan.name
     network = plan.network.settings
     if data_port is None:
@@ -75,13 +80,15 @@ def start(
     settings = AggregatorArguments(
         experiment=name,
         plan=plan,
-        workspace=code,
+        workspace=folder,
         directory=directory or Path("experiments", name),
         listen=listen or joined_address(network.host, network.port),
         data_port=None if no_data_port else data_port,
         credentials=load_credentials(certificates or Path("certs", "aggregator", name)),
         expected=expect,
         revocations=revocations,
+        code=WorkspaceCode(code),
+        limits=RefereeLimits(*referee_limits) if referee_limits else USUAL,
     )
     _run(settings, with_parent=with_parent, as_json=as_json)
 

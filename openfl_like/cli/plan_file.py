@@ -40,6 +40,7 @@ def plain_plan(named: str, overrides: Sequence[str] = ()) -> "Plan":
     from openfl_like.plan.checks import check_plan
     from openfl_like.plan.digest import thaw
     from openfl_like.plan.load import load_plan
+    from openfl_like.plan.section import PartOrigin
     from openfl_like.plan.workspace import find_plan
 
     path = Path(named)
@@ -51,5 +52,5 @@ def plain_plan(named: str, overrides: Sequence[str] = ()) -> "Plan":
         plan = thaw(path.read_bytes(), named)
     except OSError as error:
         raise PlanError(f"cannot be read: {error.strerror}", place=named) from error
-    check_plan(plan, named)
+    check_plan(plan, named, PartOrigin.WORKSPACE)
     return plan

@@ -42,10 +42,11 @@ from openfl_like.federation.events import (
     UpdatesPlaced,
     UpdatesValidated,
 )
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import FailedPartError, Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.traffic import TrafficCount
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.round_state import RoundState, Step
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
@@ -78,6 +79,7 @@ class Experiment:
         expected: The collaborators asked, in place of the plan's ``admission.collaborators``.
         initial_model: Identity of the model to start from; without one a collaborator makes it in round 0.
         initial_bytes: The size of its file.
+        parts: Builds what the plan names.
 
     Raises:
         PlanError: If a part that the plan names cannot be built.
@@ -90,12 +92,13 @@ class Experiment:
         expected: Collection[str] = (),
         initial_model: str = "",
         initial_bytes: int = 0,
+        parts: PartSource = REGISTERED,
     ) -> None:
         asked = expected or plan.admission.collaborators
         names = asked if isinstance(asked, NumberedNames) else tuple(sorted(set(asked)))
         traffic = TrafficCount(model_bytes=initial_bytes) if goes_by_traffic(plan) else None
         state = ExperimentState(experiment_id, names, initial_model, traffic=traffic)
-        self._context = build_context(plan, state)
+        self._context = build_context(plan, state, parts)
         # Not part of the state: after a restart nobody is connected until CollaboratorJoined says so.
         self._connected: set[str] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -118,20 +121,27 @@ class Experiment:
         }
 
     @classmethod
-    def restore(cls, plan: Plan, snapshot: dict[str, JsonValue], versions: Iterable[ModelVersion]) -> Self:
+    def restore(
+        cls,
+        plan: Plan,
+        snapshot: dict[str, JsonValue],
+        versions: Iterable[ModelVersion],
+        parts: PartSource = REGISTERED,
+    ) -> Self:
         """Build an experiment that goes on where `snapshot` was taken, as soon as it gets `ExperimentStarted`.
 
         Args:
             plan: The plan it ran by.
             snapshot: What `snapshot` gave.
             versions: What had been published by then, the initial model first.
+            parts: As for the constructor.
 
         Raises:
             ConflictError: If the snapshot is not one of this version.
             PlanError: As the constructor.
         """
         state = load_state(snapshot, versions)
-        experiment = cls(state.experiment_id, plan, state.expected, state.initial_model)
+        experiment = cls(state.experiment_id, plan, state.expected, state.initial_model, parts=parts)
         experiment._context.state = state
         return experiment
 
@@ -235,9 +245,14 @@ class Experiment:
         if context.state.status.ended and not isinstance(event, ResumeRequested):
             return []
         context.now = now
-        self._handlers[type(event)](event)
-        while self._advance():
-            pass
+        try:
+            self._handlers[type(event)](event)
+            while self._advance():
+                pass
+        except FailedPartError as error:
+            number = None if context.state.round is None else self.round
+            failure = replace(error.failure, round=number)
+            lifecycle.fail(context, f"{'' if number is None else f'round {number}: '}{failure}", failure)
         return context.take_commands()
 
     # ---- events ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
-from openfl_like.errors import FederationError, ShardError, TaskError
+from openfl_like.errors import FederationError, ShardError, TaskError, WorkspacePartError
 from openfl_like.federation.task import Phase
 
 MAX_MESSAGE, MAX_NAME = 2000, 200
@@ -35,6 +35,7 @@ class FailureKind(StrEnum):
         TOO_FEW: Too few envoys were there, or too few collaborators joined.
         QUORUM: Too few updates could come for a round; the absences of the round say why.
         CONTROL: A controller of the plan failed, or decided what cannot be done.
+        PART: A part of a round that the workspace brings did not do what it is for.
         COMBINE: The updates of a round could not be combined.
         AGGREGATOR: The Aggregator ended.
         DIRECTOR: The Director could not run the experiment.
@@ -56,6 +57,7 @@ class FailureKind(StrEnum):
     TOO_FEW = "too_few"
     QUORUM = "quorum"
     CONTROL = "control"
+    PART = "part"
     COMBINE = "combine"
     AGGREGATOR = "aggregator"
     DIRECTOR = "director"
@@ -152,6 +154,28 @@ class FailedShardError(ShardError):
     def __init__(self, message: str, failure: Failure, *, place: str = "", cure: str = "") -> None:
         super().__init__(message, place=place, cure=cure)
         self.failure = failure
+
+
+class FailedPartError(WorkspacePartError):
+    """A part of a round that the workspace brings failed; ``failure`` says how."""
+
+    def __init__(self, failure: Failure) -> None:
+        place = f"{failure.file}:{failure.line}" if failure.file else ""
+        super().__init__(failure.message, place=place, cure="see docs/workspace-parts.md")
+        self.failure = failure
+
+
+def part_failed(part: str, what: str, file: str = "", line: int = 0) -> FailedPartError:
+    """Return the error that a part of the workspace failed.
+
+    Args:
+        part: Which one, as ``the selector 'src.mine:Mine'``.
+        what: What it did.
+        file: The file of the workspace in which it was raised, if that is known.
+        line: Its line.
+    """
+    text = " ".join(f"{part} {what}".split())
+    return FailedPartError(Failure(FailureKind.PART, bounded(text), file=bounded(file, MAX_NAME), line=line))
 
 
 def failure_of(error: Exception) -> Failure:

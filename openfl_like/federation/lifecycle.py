@@ -1,5 +1,6 @@
 """The beginning and the end of an experiment, and the step from one round to the next."""
 
+from dataclasses import replace
 from itertools import islice, takewhile
 
 from openfl_like.errors import PlanError
@@ -15,7 +16,7 @@ from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.control.deciding import decide
 from openfl_like.federation.control.decision import ControlView
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer, WithdrawAssignment
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import FailedPartError, Failure, FailureKind
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.membership import Membership
@@ -231,6 +232,9 @@ def _begin_controlled(context: ExperimentContext, number: int) -> None:
     view = ControlView(number, rounds, state.versions, context.roster.members(), state.histories, state.seconds)
     try:
         control = decide(context.plan, context.controllers, view, state.controls)
+    except FailedPartError as error:
+        fail(context, f"round {number}: {error.failure}", replace(error.failure, round=number))
+        return
     except PlanError as error:
         fail(context, str(error), Failure(FailureKind.CONTROL, str(error), round=number))
         return

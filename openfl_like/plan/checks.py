@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import inf
 
@@ -15,31 +17,42 @@ from openfl_like.plan.mode_checks import mode_mistakes
 from openfl_like.plan.names import rule_against
 from openfl_like.plan.participation_checks import participation_mistakes
 from openfl_like.plan.schema import FILE, LOCAL, NO_ALGORITHM, PERSONAL, TASKS_ALONE, TRAINS, Plan, StopRule, Task
-from openfl_like.plan.section import Component
+from openfl_like.plan.section import AlgorithmSection, Component, PartOrigin
 from openfl_like.plan.simulation import Quantity, ShardChoice, SitesSection, is_shard_file
 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s", "traffic_bytes")
 
 
-def check_plan(plan: Plan, source: str = "plan") -> None:
+_WORKSPACE_CURE = "have whoever runs the Director write 'referee: process' into director.yaml; or name one of"
+
+
+def check_plan(plan: Plan, source: str = "plan", origin: PartOrigin = PartOrigin.REGISTERED) -> None:
     """Check a plan that came as a value, for example out of a bundle.
+
+    Args:
+        plan: The plan.
+        source: What it is called in messages.
+        origin: Where the parts of a round may come from.
 
     Raises:
         PlanError: Listing every mistake.
     """
-    found = mistakes_in(plan)
+    found = mistakes_in(plan, origin)
     if found:
         raise refuse(source, found, {}, PlanError)
 
 
-def mistakes_in(plan: Plan) -> list[Mistake]:
-    """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further."""
+def mistakes_in(plan: Plan, origin: PartOrigin = PartOrigin.REGISTERED) -> list[Mistake]:
+    """List what is wrong in a plan that fits the schema, up to `MOST_MISTAKES`: after these, nobody looks further.
+
+    Code of the workspace is not imported: whoever checks a plan need not be who brought it.
+    """
     rules = (
-        _components,
+        partial(_components, origin=origin),
         _server_half,
         _controllers,
-        _tensor_rules,
+        partial(_tensor_rules, origin=origin),
         _tasks,
         _best,
         _groups,
@@ -53,14 +66,20 @@ def mistakes_in(plan: Plan) -> list[Mistake]:
     return list(islice(found, MOST_MISTAKES))
 
 
-def _components(plan: Plan) -> Iterator[Mistake]:
+def _components(plan: Plan, origin: PartOrigin) -> Iterator[Mistake]:
     for kind, component in (("task_runner", plan.task_runner), ("data_loader", plan.data_loader)):
         # They are not imported: they bring a framework, which the Director need not have.
         known = registry.names(kind)
         if component.template not in known and not _REFERENCE.fullmatch(component.template):
             yield _no_name(kind, component.template, known)
-    yield from _algorithm(plan.algorithm)
-    registered: list[tuple[str, KeyPath, Component]] = [
+    yield from _algorithm(plan.algorithm, origin)
+    for kind, place, component in _named(plan):
+        yield from _component(kind, place, component, origin)
+
+
+def _named(plan: Plan) -> list[tuple[str, KeyPath, Component]]:
+    """List the parts that stand in the plan by their kinds."""
+    return [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
         ("selector", ("evaluation_selector",), plan.evaluation_selector),
@@ -73,8 +92,6 @@ def _components(plan: Plan) -> Iterator[Mistake]:
         *(("controller", ("controllers", index), component) for index, component in enumerate(plan.controllers)),
         *(("callback", ("callbacks", index), component) for index, component in enumerate(plan.callbacks)),
     ]
-    for kind, place, component in registered:
-        yield from _component(kind, place, component)
 
 
 _EXAMPLES = {
@@ -92,15 +109,27 @@ def _no_name(kind: str, template: str, known: Sequence[str]) -> Mistake:
     )
 
 
-def _algorithm(component: Component) -> Iterator[Mistake]:
+def _algorithm(component: AlgorithmSection, origin: PartOrigin) -> Iterator[Mistake]:
     template, known = component.template, registry.names("algorithm")
     if template == NO_ALGORITHM:
-        if component.settings:
+        if component.settings or component.server is not None:
             yield Mistake(("algorithm", "settings"), "there is no algorithm that they could be for", "leave them out")
     elif template in known:
         yield from _component("algorithm", ("algorithm",), component)
+        if component.server is not None:
+            told = f"'{template}' is built in, and so is its half at the Aggregator"
+            yield Mistake(("algorithm", "server"), told, "leave it out")
     elif not _REFERENCE.fullmatch(template):  # code of the workspace, which only a worker loads
         yield _no_name("algorithm", template, (NO_ALGORITHM, *known))
+    elif component.server is not None:
+        yield from _server_of_workspace(component.server, component, origin)
+
+
+def _server_of_workspace(server: str, component: AlgorithmSection, origin: PartOrigin) -> Iterator[Mistake]:
+    half = Component(template=server, settings=component.settings)
+    for found in _component("server_algorithm", (), half, origin):
+        key = ("server",) if found.path == ("template",) else found.path
+        yield replace(found, path=("algorithm", *key))
 
 
 def _controllers(plan: Plan) -> Iterator[Mistake]:
@@ -127,13 +156,13 @@ def _server_half(plan: Plan) -> Iterator[Mistake]:
         yield Mistake(("server_optimizer", "template"), told, "write none, or leave server_optimizer out")
 
 
-def _tensor_rules(plan: Plan) -> Iterator[Mistake]:
+def _tensor_rules(plan: Plan, origin: PartOrigin) -> Iterator[Mistake]:
     """Look at the rules for some tensors; whether they match any, only who has the model can say."""
     averages = getattr(_server_class(plan), "averages", False)
     for index, part in enumerate(plan.aggregation.rules):
         path: KeyPath = ("aggregation", "rules", index, "rule")
         if not part.stays:
-            yield from _tensor_rule(path, part.rule, plan.algorithm.template if averages else "")
+            yield from _tensor_rule(path, part.rule, plan.algorithm.template if averages else "", origin)
         elif part.rule.settings:
             yield Mistake((*path, "settings"), f"the rule '{LOCAL}' has no settings", "leave them out")
         elif plan.collaborator.settings.opt_treatment == "CONTINUE_GLOBAL":
@@ -141,15 +170,15 @@ def _tensor_rules(plan: Plan) -> Iterator[Mistake]:
             yield Mistake(("collaborator", "settings", "opt_treatment"), told, "use RESET or CONTINUE_LOCAL")
 
 
-def _tensor_rule(path: KeyPath, rule: Component, averaging: str) -> Iterator[Mistake]:
+def _tensor_rule(path: KeyPath, rule: Component, averaging: str, origin: PartOrigin) -> Iterator[Mistake]:
     known = registry.names("aggregation")
     if rule.template not in known and ":" not in rule.template:
         told = f"there is no aggregation named '{rule.template}'"
         yield Mistake((*path, "template"), told, did_you_mean(rule.template, (LOCAL, *known)))
         return
-    found = list(_component("aggregation", path, rule))
+    found = list(_component("aggregation", path, rule, origin))
     yield from found
-    if found:
+    if found or ":" in rule.template:
         return
     part = registry.resolve("aggregation", rule.template)
     if not (hasattr(part, "reduce") or hasattr(part, "factors")):
@@ -161,8 +190,8 @@ def _tensor_rule(path: KeyPath, rule: Component, averaging: str) -> Iterator[Mis
 
 
 def _server_class(plan: Plan) -> object:
-    """Return the class of an algorithm's half at the Aggregator; None: it has none."""
-    template = plan.algorithm.template
+    """Return the class of an algorithm's half at the Aggregator; None: it has none, or one of the workspace."""
+    template = plan.algorithm.server or plan.algorithm.template
     known = template in registry.names("server_algorithm")
     return registry.resolve("server_algorithm", template) if known else None
 
@@ -280,9 +309,14 @@ def _shown_bound(bound: float, *, other: float) -> str:
     return f"and is {bound:g}" if bound == other else f"and may be {bound:g}"
 
 
-def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mistake]:
+def _component(
+    kind: str, path: KeyPath, component: Component, origin: PartOrigin = PartOrigin.REGISTERED
+) -> Iterator[Mistake]:
     template = component.template
     known = registry.names(kind)
+    if ":" in template and kind in registry.OF_A_ROUND:
+        yield from _of_workspace(kind, (*path, "template"), template, origin)
+        return
     if ":" in template:
         problem = f"'{template}' is not a registered name: the Aggregator runs no code of a workspace"
         cure = f"known: {', '.join(known)}; a package at the Director can register one (openfl_like.{kind})"
@@ -301,6 +335,26 @@ def _component(kind: str, path: KeyPath, component: Component) -> Iterator[Mista
         return  # an installed class that pydantic cannot describe checks its settings itself
     except FederationError as failure:
         yield Mistake((*path, "settings"), failure.message, failure.cure)
+
+
+def _of_workspace(kind: str, path: KeyPath, template: str, origin: PartOrigin) -> Iterator[Mistake]:
+    """Look at a part of a round that the workspace brings, without importing it."""
+    known = ", ".join(registry.names(kind))
+    if origin is PartOrigin.REGISTERED:
+        problem = f"'{template}' is code of the workspace, and this Director runs none"
+        yield Mistake(path, problem, f"{_WORKSPACE_CURE} {known}")
+    elif not _REFERENCE.fullmatch(template):
+        yield Mistake(path, f"'{template}' names nothing in the workspace", f"write module:attr, or one of {known}")
+
+
+def workspace_parts(plan: Plan) -> list[tuple[KeyPath, str]]:
+    """List the parts of a round that are code of the workspace: where each stands, and its ``module:attr``."""
+    section = plan.algorithm
+    server = [("algorithm", "server")] if section.server is not None and ":" in section.server else []
+    rules = [(("aggregation", "rules", at, "rule"), part.rule) for at, part in enumerate(plan.aggregation.rules)]
+    named = [(path, component) for kind, path, component in _named(plan) if kind in registry.OF_A_ROUND]
+    found = [((*path, "template"), part.template) for path, part in (*named, *rules) if ":" in part.template]
+    return [*found, *((path, section.server or "") for path in server)]
 
 
 def _tasks(plan: Plan) -> Iterator[Mistake]:

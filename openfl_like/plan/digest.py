@@ -36,7 +36,7 @@ _LATE_KEYS = frozenset(
 )
 """Keys that came after 0.1.0: left out where they have their default, so that the digests of plans that do not know
 them stay, and with them the records of their experiments."""
-_LATE_WITHIN = (("deadline", "grace_s"), ("model_store", "accepted_margin"))
+_LATE_WITHIN = (("deadline", "grace_s"), ("model_store", "accepted_margin"), ("algorithm", "server"))
 """The same of keys within a section."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./:-]*[A-Za-z0-9_/-]|[A-Za-z_]")
 
@@ -77,7 +77,7 @@ def frozen_values(plan: Plan) -> dict[str, object]:
         parts = plan.aggregation.model_dump(mode="json", exclude={"rules"})
         values["aggregation"] = _sorted(parts)
     for section, key in _LATE_WITHIN:
-        part = values[section]
+        part = values.get(section)
         if isinstance(part, dict) and part[key] is None:
             values[section] = {name: value for name, value in part.items() if name != key}
     if "simulation" in values:

@@ -12,6 +12,7 @@ from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, refuse
 from openfl_like.plan.overrides import overridden
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import PartOrigin
 from openfl_like.plan.workspace import template_path, templates
 
 
@@ -36,7 +37,7 @@ def checked(tree: Tree) -> tuple[Plan | None, list[Mistake]]:
     """Read a plan from a tree, and list its mistakes; it is None if the schema found some."""
     plan, mistakes = validate(tree, Plan)
     known = {mistake.path for mistake in mistakes}
-    more = mistakes_in(plan) if plan else _beyond(tree, mistakes)
+    more = mistakes_in(plan, PartOrigin.WORKSPACE) if plan else _beyond(tree, mistakes)
     return plan, mistakes + [mistake for mistake in more if mistake.path not in known]
 
 
@@ -80,7 +81,11 @@ def _beyond(tree: Tree, mistakes: list[Mistake]) -> list[Mistake]:
     if isinstance(data, dict):
         data |= {key: stand_in for key, stand_in in _REQUIRED.items() if key not in data or (key,) in faulty}
     plan, _ = validate(Tree(tree.source, data), Plan)
-    return [mistake for mistake in mistakes_in(plan) if mistake.path[:1] not in faulty] if plan else []
+    return (
+        [mistake for mistake in mistakes_in(plan, PartOrigin.WORKSPACE) if mistake.path[:1] not in faulty]
+        if plan
+        else []
+    )
 
 
 def _remove(data: object, path: KeyPath) -> None:

@@ -18,7 +18,17 @@ from openfl_like import registry
 from openfl_like.plan.address import checked_host
 from openfl_like.plan.mode import Mode
 from openfl_like.plan.names import TAG_PATTERN
-from openfl_like.plan.section import BY_TYPE, OF_VALUES, OF_WORDS, Component, Name, Section, Settings, named_only
+from openfl_like.plan.section import (
+    BY_TYPE,
+    OF_VALUES,
+    OF_WORDS,
+    AlgorithmSection,
+    Component,
+    Name,
+    Section,
+    Settings,
+    named_only,
+)
 from openfl_like.plan.simulation import SimulationSection
 
 FILE = "file:"
@@ -447,7 +457,7 @@ class Plan(Section):
     data_loader: Component
     tasks: Annotated[dict[Name, Task], Field(min_length=1)]
     mode: Mode = Mode()
-    algorithm: Component = Component(template=NO_ALGORITHM)
+    algorithm: AlgorithmSection = AlgorithmSection(template=NO_ALGORITHM)
     assigner: Component = Component(template="all")
     selector: Component = Component(template="all")
     evaluation_selector: Component = Component(template="all")

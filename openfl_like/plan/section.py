@@ -1,5 +1,6 @@
 """What sections of the plan have in common."""
 
+from enum import Enum, auto
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StringConstraints
@@ -24,6 +25,29 @@ class Component(Section):
 
     template: str
     settings: Settings = Field(default_factory=dict)
+
+
+class PartOrigin(Enum):
+    """Where the parts of a round may come from.
+
+    Attributes:
+        REGISTERED: The package, and packages that are installed.
+        WORKSPACE: The workspace as well: whoever runs the round has brought it, or the Director has a referee.
+    """
+
+    REGISTERED = auto()
+    WORKSPACE = auto()
+
+
+class AlgorithmSection(Component):
+    """How sites train, in place of the task runner's own way, and what the Aggregator does with what they send beside.
+
+    Attributes:
+        server: The half at the Aggregator of an algorithm that the workspace brings: ``module:attr`` of the workspace,
+            or a registered name; it is built with the same settings. Left out: it has none, or is built in.
+    """
+
+    server: str | None = None
 
 
 def named_only(value: object) -> object:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -29,8 +29,9 @@ from openfl_like.federation.events import (
     UpdatesValidated,
     ValidateUpdates,
 )
-from openfl_like.federation.failure import Failure, FailureKind, one_line
+from openfl_like.federation.failure import FailedPartError, Failure, FailureKind, one_line
 from openfl_like.federation.participation.needs import Needs, needs_of
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.stopping import settled_round
 from openfl_like.federation.task import Assignment, Phase, Update
@@ -78,19 +79,20 @@ class ModelRepository:
     Args:
         plan: Names the validators, the aggregation rule, the server optimizer and the compression of updates.
         files: Where models and updates are.
+        parts: Builds these.
 
     Attributes:
         in_memory: Updates that are in no file.
         published: The files of published versions.
     """
 
-    def __init__(self, plan: Plan, files: ExperimentFiles) -> None:
+    def __init__(self, plan: Plan, files: ExperimentFiles, parts: PartSource = REGISTERED) -> None:
         self._files = files
         self._plan = plan
-        self._validators, self._comparing = build_validators(plan)
-        self._recipe = build_recipe(plan)
+        self._validators, self._comparing = build_validators(plan, parts)
+        self._recipe = build_recipe(plan, parts)
         self._encoding = build_encoding(plan)
-        self._sketched_by = needs_of(build_selector(plan), build_evaluation_selector(plan)) & {
+        self._sketched_by = needs_of(build_selector(plan, parts), build_evaluation_selector(plan, parts)) & {
             Needs.UPDATES,
             Needs.WEIGHTS,
         }
@@ -307,7 +309,8 @@ class ModelRepository:
             self._copies.keep(update, content)
         if self._arriving is not None and self._arriving.expects(update):
             return
-        self._verdicts[_key(update)] = self._look(update, base_model)
+        with suppress(FailedPartError):  # `validate` asks again, and the experiment ends with the reason
+            self._verdicts[_key(update)] = self._look(update, base_model)
 
     def _verdict(self, update: Update, base_model: str, *, finite: bool) -> str:
         known = self._verdicts.pop(_key(update), None)
@@ -434,6 +437,8 @@ def in_threads(work: Job, most: int) -> None:
 
 def describe(error: Exception) -> Failure:
     """Return why a step could not be performed; a defect of ours is logged in full."""
+    if isinstance(error, FailedPartError):
+        return error.failure
     if not isinstance(error, FederationError | OSError):
         log.error("a step of the round failed", exc_info=error)
     return Failure(FailureKind.COMBINE, one_line(error), type(error).__name__)

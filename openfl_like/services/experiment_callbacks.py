@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from openfl_like.events.bus import EventBus
 from openfl_like.events.callbacks.host import CallbackHost, CallbackPlace
+from openfl_like.events.callbacks.orders import CodeOfCallbacks
 from openfl_like.federation.announcements import only
 from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.events import CallbackStopped
@@ -28,6 +29,7 @@ class ExperimentCallbacks:
         results: Where they write.
         store: The record, for what is told after the experiment.
         bus: Gives the events.
+        code: Where those are that the workspace brings; None: nobody may bring any.
     """
 
     plan: Plan
@@ -35,6 +37,7 @@ class ExperimentCallbacks:
     results: Path
     store: ExperimentStore
     bus: EventBus
+    code: CodeOfCallbacks | None = None
 
     async def beside(self, work: Awaitable[Result], post: Callable[[CallbackStopped], None] = lambda _: None) -> Result:
         """Run them beside the experiment, and let them write what there is to write after its end.
@@ -47,7 +50,7 @@ class ExperimentCallbacks:
         if not self.plan.callbacks:
             return await work
         before = len(self._told())
-        place = CallbackPlace(self.files.directory.absolute(), self.results.absolute())
+        place = CallbackPlace(self.files.directory.absolute(), self.results.absolute(), self.code)
         host = CallbackHost(
             self.plan.callbacks, place, self.bus, self.store.epoch, lambda ended: post(CallbackStopped(ended))
         )

@@ -11,10 +11,12 @@ from openfl_like.data.parts import MadeShards
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import DamagedError, PlanError, UsageError
 from openfl_like.events.bus import EventBus
+from openfl_like.events.callbacks.orders import CodeOfCallbacks
 from openfl_like.federation.announcements import ExperimentEnded
 from openfl_like.federation.components import check_needs
 from openfl_like.federation.failure import OF_DEVICES
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.federation.parts.source import WorkspaceParts
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked
 from openfl_like.frameworks.batched.obstacles import NotBatched
@@ -157,7 +159,8 @@ class Simulation:
         self._store.take_epoch()
         self.bus = EventBus(self._store.events)
         plan, workspace = self._settings.plan, self._settings.workspace
-        self._repository = ModelRepository(plan, files)
+        parts = WorkspaceParts(workspace)  # whoever simulates has brought it
+        self._repository = ModelRepository(plan, files, parts)
         begun = self._store.snapshot() is not None
         if not begun:
             place_initial_model(plan, self._settings.models or workspace, files)
@@ -165,7 +168,7 @@ class Simulation:
         names = shards.names if isinstance(shards, MadeShards) else sorted_names(shards.keys())
         for name in names[:1] if isinstance(names, NumberedNames) else names:
             check_site_name(name)
-        self._experiment = open_experiment(plan.name, plan, self._store, files, names)
+        self._experiment = open_experiment(plan.name, plan, self._store, files, names, parts)
         self.had_ended = self._experiment.status.ended
         if self._settings.kept:
             now = SimulationInputs.of(workspace, self._settings.shards, files.directory)
@@ -217,7 +220,8 @@ class Simulation:
     def _callbacks(self) -> ExperimentCallbacks:
         ours, files = self._settings, ExperimentFiles(self._settings.directory)
         plan = ours.plan if ours.results is not None else ours.plan.model_copy(update={"callbacks": ()})
-        return ExperimentCallbacks(plan, files, ours.results or files.directory / RESULTS, self._store, self.bus)
+        results = ours.results or files.directory / RESULTS
+        return ExperimentCallbacks(plan, files, results, self._store, self.bus, CodeOfCallbacks(ours.workspace))
 
     def _totals(self) -> VirtualTotals | None:
         if self._settings.plan.simulation.devices is None:

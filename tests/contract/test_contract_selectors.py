@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from openfl_like import registry
-from openfl_like.federation.components import build_component
 from openfl_like.federation.participation.selection import SelectionView, Selector, expected_cohort
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
+from openfl_like.federation.parts.source import build_component
 from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.plan.section import Component
 

@@ -34,6 +34,7 @@ _CURES: dict[FailureKind, str] = {
     f"(aggregator_host, aggregator_ports in director.yaml); then {_AGAIN}",
     FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
     FailureKind.CONTROL: f"mend the plan's controllers, {_SUBMIT}",
+    FailureKind.PART: f"mend the part, try it with fx simulate, {_SUBMIT}",
     FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",
     FailureKind.AGGREGATOR: f"read the log, fx experiment logs {{id}} --site aggregator; then {_AGAIN}",
     FailureKind.SIMULATED: f"look at simulation.devices and participation in the plan, {_SUBMIT}",

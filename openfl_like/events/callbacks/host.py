@@ -10,7 +10,14 @@ from pathlib import Path
 
 from openfl_like.events.bus import MOST_AT_ONCE, EventBus
 from openfl_like.events.callbacks.base import folder_bytes
-from openfl_like.events.callbacks.orders import CallbackAnswer, CallbackOrder, answer_from, batch_lines, order_line
+from openfl_like.events.callbacks.orders import (
+    CallbackAnswer,
+    CallbackOrder,
+    CodeOfCallbacks,
+    answer_from,
+    batch_lines,
+    order_line,
+)
 from openfl_like.federation.announcements import Announced, ExperimentBegun, ExperimentEnded
 from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.plan.section import Component
@@ -49,20 +56,25 @@ class CallbackPlace:
     Attributes:
         experiment: The directory of the experiment's record.
         results: Where each has a folder.
+        code: Where those are that the workspace brings; None: nobody may bring any.
     """
 
     experiment: Path
     results: Path
+    code: CodeOfCallbacks | None = None
 
 
 def folder_names(callbacks: Sequence[Component]) -> list[str]:
-    """Return the name of each callback's folder: its template, and from the second one on with a number."""
+    """Return the name of each callback's folder: its template, and from the second one on with a number.
+
+    One of the workspace, which has a ``module:attr``, is called by its attribute.
+    """
     seen: Counter[str] = Counter()
     names = []
     for callback in callbacks:
-        seen[callback.template] += 1
-        number = seen[callback.template]
-        names.append(callback.template if number == 1 else f"{callback.template}-{number}")
+        name = callback.template.rpartition(":")[2]
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
     return names
 
 
@@ -132,6 +144,7 @@ class CallbackHost:
             str(directory),
             str(self.place.experiment),
             self.limits.most_bytes,
+            self.place.code if ":" in callback.template else None,
         )
         try:
             last = await self._feed(child, order)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -16,15 +17,30 @@ _ANSWER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
+class CodeOfCallbacks:
+    """Where callbacks are that the workspace brings.
+
+    Attributes:
+        workspace: The folder of their modules.
+        confined: Whether they are kept from all files but code, models and their own folder, from the network, and from
+            starting processes: whoever brought them is not who runs them.
+    """
+
+    workspace: Path
+    confined: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CallbackOrder:
     """What a process is to be.
 
     Attributes:
-        template: The callback's registered name.
+        template: The callback's registered name, or ``module:attr`` of the workspace.
         settings: Its settings.
         directory: Where it writes.
         experiment: The directory of the experiment's record.
         most_bytes: So many bytes its files may have.
+        code: Where it is, if the workspace brings it.
     """
 
     template: str
@@ -32,6 +48,7 @@ class CallbackOrder:
     directory: str
     experiment: str
     most_bytes: int
+    code: CodeOfCallbacks | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from openfl_like.federation.control.decision import (
     SkipSite,
     WeighSite,
 )
+from openfl_like.federation.failure import FailedPartError
 from openfl_like.federation.round_control import ControlMemory, RoundControl
 from openfl_like.plan.schema import Plan
 
@@ -46,6 +47,8 @@ def decide(
         try:
             answer: Control = controller.decide(replace(view, state=before))
             json.dumps([answer.state, [asdict(decision) for decision in answer.decisions]], allow_nan=False)
+        except FailedPartError:
+            raise
         except Exception as error:  # (whatever the code of a package raises)
             text = f"the controller '{plan.controllers[place].template}' failed: {type(error).__name__}: {error}"
             raise PlanError(text, place=where, cure="mend it, or leave it out") from error

@@ -199,6 +199,7 @@ _PHASES = {
     FailureKind.TOO_FEW: "admission",
     FailureKind.ENVIRONMENT: "environment",
     FailureKind.CONTROL: "aggregator",
+    FailureKind.PART: "aggregator",
     FailureKind.COMBINE: "aggregate",
     FailureKind.AGGREGATOR: "aggregator",
     FailureKind.DIRECTOR: "director",

@@ -1,6 +1,6 @@
 """What some selectors go by that not every experiment has: what devices draw, what they are, how updates differ."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from openfl_like.errors import PlanError
@@ -31,24 +31,21 @@ def needs_of(*parts: Selector) -> frozenset[str]:
     return frozenset(str(need) for part in parts for need in getattr(part, "needs", ()))
 
 
-def refuse_unmet(plan: Plan, selector: Selector, evaluation_selector: Selector, *, simulated: bool) -> None:
+def refuse_unmet(plan: Plan, selectors: Mapping[str, Selector], *, simulated: bool) -> None:
     """Refuse a plan whose selectors go by what nobody will tell.
 
     Args:
         plan: The plan.
-        selector: Its selector of those who train.
-        evaluation_selector: Its selector of those who evaluate.
+        selectors: Key of the plan -> its selector, where that is registered.
         simulated: Whether its sites are simulated.
 
     Raises:
         PlanError: Naming the selector.
     """
-    for key, component, part in (
-        ("selector", plan.selector, selector),
-        ("evaluation_selector", plan.evaluation_selector, evaluation_selector),
-    ):
-        for problem, cure in _unmet(plan, needs_of(part), simulated=simulated):
-            raise PlanError(f"'{component.template}' {problem}", place=f"{key}.template", cure=cure)
+    for key, selector in selectors.items():
+        template = plan.selector.template if key == "selector" else plan.evaluation_selector.template
+        for problem, cure in _unmet(plan, needs_of(selector), simulated=simulated):
+            raise PlanError(f"'{template}' {problem}", place=f"{key}.template", cure=cure)
 
 
 def _unmet(plan: Plan, needs: frozenset[str], *, simulated: bool) -> Iterator[tuple[str, str]]:

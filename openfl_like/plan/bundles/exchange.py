@@ -13,6 +13,7 @@ from openfl_like.plan.digest import plan_text
 from openfl_like.plan.load import load_plan, workspace_of
 from openfl_like.plan.names import PLAN_NAME
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import PartOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def import_workspace(archive: Path, target: Path) -> Plan:
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=target.parent) as scratch:
             made = Path(scratch) / "workspace"
             plan = unpack(archive, made)
-            check_plan(plan, f"the plan of {archive.name}")
+            check_plan(plan, f"the plan of {archive.name}", PartOrigin.WORKSPACE)
             (made / PLAN_NAME).unlink()
             (made / "plan.yaml").write_text(plan_text(plan), encoding="utf-8")
             made.rename(target)

@@ -113,6 +113,18 @@ def rules_of(places: WorkerPlaces, config: ShardConfig) -> tuple[Rule, ...]:
     return tuple(sorted(rule for rule in rules if os.access(rule[0], os.F_OK)))
 
 
+def code_rules(further: Sequence[Rule]) -> tuple[Rule, ...]:
+    """Return the rights of a process that reads code, and what else it is given."""
+    rules = {
+        *_each(Access.READ, map(Path, _SYSTEM)),
+        *_each(Access.DEVICE, map(Path, _DEVICES)),
+        *_interpreter(None),
+        *_imports(),
+        *further,
+    }
+    return tuple(sorted(rule for rule in rules if os.access(rule[0], os.F_OK)))
+
+
 def _own(directory: Path) -> Iterator[Path]:
     """The worker's own folder, and its temporary one only where that is elsewhere: a link within leads nowhere."""
     yield directory

@@ -32,6 +32,8 @@ class Numbers:
     aarch64: int | None
 
 
+_CLONE_THREAD = 0x00010000
+_FORK, _VFORK = Numbers(57, None), Numbers(58, None)
 _SOCKET, _CLONE, _CLONE3 = Numbers(41, 198), Numbers(56, 220), Numbers(435, 435)
 REFUSED: Mapping[str, Numbers] = {
     # other processes
@@ -99,7 +101,19 @@ def install() -> None:
     Raises:
         OSError: If the kernel has none.
     """
-    program = program_for(platform.machine())
+    _install(program_for(platform.machine()))
+
+
+def forbid_children() -> None:
+    """Have the calling thread, and those that it starts, start no process any more; after `install`.
+
+    Raises:
+        OSError: If the kernel has no filters.
+    """
+    _install(childless_program(platform.machine()))
+
+
+def _install(program: bytes) -> None:
     held = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
     process_control(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.create_string_buffer(head, len(head)))
@@ -127,6 +141,19 @@ def program_for(machine: str) -> bytes:
         (numbers, first + _instruction(_IF_EQUAL, process, no=2) + second + itself)
         for numbers, process in _PRIORITIES.values()
     ]
+    for numbers, block in blocks:
+        number = numbers.x86_64 if machine == "x86_64" else numbers.aarch64
+        if number is not None:
+            program += _instruction(_IF_EQUAL, number, no=len(block) // 8) + block
+    return program + _answer(_ALLOW)
+
+
+def childless_program(machine: str) -> bytes:
+    """Return the filter that lets a process have threads, and no children."""
+    refused = _failure(errno.EPERM)
+    thread = _instruction(_LOAD, _AT_FIRST_ARGUMENT) + _instruction(_IF_ANY_BIT, _CLONE_THREAD, yes=1)
+    blocks = [(numbers, refused) for numbers in (_FORK, _VFORK)] + [(_CLONE, thread + refused + _answer(_ALLOW))]
+    program = _instruction(_LOAD, _AT_NUMBER)
     for numbers, block in blocks:
         number = numbers.x86_64 if machine == "x86_64" else numbers.aarch64
         if number is not None:

@@ -7,6 +7,7 @@ from openfl_like.errors import ConflictError, SettingsError
 from openfl_like.federation.announcements import ExperimentBegun, ExperimentEnded, ExperimentResumed
 from openfl_like.federation.events import ResumeRequested
 from openfl_like.federation.experiment import Experiment
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.schema import Plan
 from openfl_like.store.files import ExperimentFiles
@@ -16,7 +17,12 @@ from openfl_like.tensors.manifest import file_digest
 
 
 def open_experiment(
-    experiment: str, plan: Plan, store: ExperimentStore, files: ExperimentFiles, expected: Collection[str]
+    experiment: str,
+    plan: Plan,
+    store: ExperimentStore,
+    files: ExperimentFiles,
+    expected: Collection[str],
+    parts: PartSource = REGISTERED,
 ) -> Experiment:
     """Restore the experiment that the record knows, with its end taken back if it was resumed, or begin a new one.
 
@@ -28,12 +34,12 @@ def open_experiment(
         files.plan.write_bytes(freeze(plan))
         model = files.model(0)
         initial, initial_bytes = (file_digest(model), model.stat().st_size) if model.exists() else ("", 0)
-        return Experiment(experiment, plan, expected, initial, initial_bytes)
+        return Experiment(experiment, plan, expected, initial, initial_bytes, parts)
     if files.plan.read_bytes() != freeze(plan):
         raise ConflictError(
             "this record was made with another plan", place=str(files.directory), cure="name another --directory"
         )
-    restored = Experiment.restore(plan, snapshot, [item.version for item in store.versions()])
+    restored = Experiment.restore(plan, snapshot, [item.version for item in store.versions()], parts)
     last = store.latest(ExperimentBegun.kind, ExperimentEnded.kind, ExperimentResumed.kind)
     if last is not None and isinstance(
         last.announcement, ExperimentResumed

@@ -6,11 +6,13 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from openfl_like.errors import NotAllowedError, SettingsError, UpdateRefusedError
 from openfl_like.events.bus import EventBus
+from openfl_like.events.callbacks.orders import CodeOfCallbacks
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.components import check_needs
@@ -18,6 +20,7 @@ from openfl_like.federation.deliveries import Deliveries
 from openfl_like.federation.events import CancelRequested, CollaboratorLeft, CollaboratorRevoked
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.parties import Outcome, Validity
+from openfl_like.federation.parts.source import REGISTERED, PartSource, WorkspaceParts
 from openfl_like.federation.ports import AggregatorInstruction, CollaboratorReport, FileWithManifest, UploadTarget
 from openfl_like.federation.task import Update
 from openfl_like.pki.files import Credentials
@@ -26,6 +29,8 @@ from openfl_like.pki.revocation import RevocationList, Revocations
 from openfl_like.pki.roles import Identity, Role
 from openfl_like.plan.digest import plan_digest
 from openfl_like.plan.schema import Plan
+from openfl_like.processes.referee.limits import USUAL, RefereeLimits
+from openfl_like.processes.referee.parts import RefereeParts
 from openfl_like.runtimes.loop import ExperimentLoop, Post, SystemClock
 from openfl_like.runtimes.mailbox import MailboxRuntime
 from openfl_like.runtimes.models import ModelRepository
@@ -49,6 +54,20 @@ HEADER_SLACK_BYTES = 1 << 16
 INITIAL_MODEL_LIMIT_BYTES = 64 << 30
 
 
+class WorkspaceCode(StrEnum):
+    """How parts of a round run that the workspace brings.
+
+    Attributes:
+        HERE: In the Aggregator: whoever runs it has brought them.
+        REFEREE: In a process of their own, which is confined.
+        REFUSED: Not at all.
+    """
+
+    HERE = "here"
+    REFEREE = "referee"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class AggregatorArguments:
     """What an Aggregator is started with.
@@ -63,6 +82,8 @@ class AggregatorArguments:
         credentials: Certificate and key of the role aggregator.
         expected: Collaborators to wait for; empty: as the plan says.
         revocations: File with the signed revocation list, which somebody else keeps new; None: nothing is revoked.
+        code: How parts of a round run that the workspace brings.
+        limits: What a referee may take, where that runs them.
     """
 
     experiment: str
@@ -74,6 +95,8 @@ class AggregatorArguments:
     credentials: Credentials
     expected: tuple[str, ...] = ()
     revocations: Path | None = None
+    code: WorkspaceCode = WorkspaceCode.HERE
+    limits: RefereeLimits = USUAL
 
 
 class Aggregator:
@@ -176,13 +199,35 @@ class Aggregator:
         self._loop.post(CollaboratorLeft(collaborator, reason, gone=True))
 
 
-def _restore(settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository) -> Experiment:
+def _parts(settings: AggregatorArguments, stack: contextlib.AsyncExitStack) -> PartSource:
+    match settings.code:
+        case WorkspaceCode.HERE:
+            return WorkspaceParts(settings.workspace)
+        case WorkspaceCode.REFEREE:
+            parts = RefereeParts(settings.workspace, settings.limits)
+            stack.callback(parts.close)
+            return parts
+        case _:
+            return REGISTERED
+
+
+def _callbacks(
+    settings: AggregatorArguments, files: ExperimentFiles, store: ExperimentStore, bus: EventBus
+) -> ExperimentCallbacks:
+    code = CodeOfCallbacks(settings.workspace.absolute(), confined=settings.code is WorkspaceCode.REFEREE)
+    may = None if settings.code is WorkspaceCode.REFUSED else code
+    return ExperimentCallbacks(settings.plan, files, files.directory / RESULTS, store, bus, may)
+
+
+def _restore(
+    settings: AggregatorArguments, store: ExperimentStore, repository: ModelRepository, parts: PartSource
+) -> Experiment:
     """Open the experiment and look at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
     check_needs(settings.plan, simulated=False)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
-    experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected)
+    experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected, parts)
     put_back_files(store, repository, files)
     check_models(experiment.versions, files)
     check_server_state(experiment, files)
@@ -280,8 +325,9 @@ async def run_aggregator(
         if epoch > 1:
             log.info("'%s' goes on where it was: this is its epoch %d", settings.experiment, epoch)
         bus = EventBus(store.events)
-        repository = ModelRepository(settings.plan, files)
-        experiment = _restore(settings, store, repository)
+        parts = _parts(settings, stack)
+        repository = ModelRepository(settings.plan, files, parts)
+        experiment = _restore(settings, store, repository, parts)
         failpoint("aggregator.restored")
         deliveries = Deliveries(experiment.receipts, experiment.round)
         runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
@@ -300,8 +346,7 @@ async def run_aggregator(
         failpoint("aggregator.listening")
         ready(f"{host}:{server.port}", bus)
         gc.freeze()  # what was imported and restored stays: the collector need not look through it in every round
-        callbacks = ExperimentCallbacks(settings.plan, files, files.directory / RESULTS, store, bus)
-        outcome = await callbacks.beside(loop.run(*door.revoked()), loop.post)
+        outcome = await _callbacks(settings, files, store, bus).beside(loop.run(*door.revoked()), loop.post)
         bus.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):

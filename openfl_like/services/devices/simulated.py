@@ -16,6 +16,7 @@ from openfl_like.federation.task import DevicesWorked
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.paths import written_path
 from openfl_like.plan.schema import Plan
+from openfl_like.plan.section import PartOrigin
 from openfl_like.plan.simulation import DeviceSection
 
 _SECTION = "simulation.devices"
@@ -74,7 +75,7 @@ def devices_of(plan: Plan, workspace: Path, names: Collection[str]) -> Simulated
     read = DeviceSection.model_validate(_with_files(values, workspace))
     if read != section:
         simulation = plan.simulation.model_copy(update={"devices": read})
-        check_plan(plan.model_copy(update={"simulation": simulation}), _SECTION)
+        check_plan(plan.model_copy(update={"simulation": simulation}), _SECTION, PartOrigin.WORKSPACE)
     devices = SimulatedDevices(read, plan.seed)
     for what, known in devices.traced().items():
         absent = sorted(set(names) - known)

@@ -51,7 +51,7 @@ from openfl_like.processes.standby import Standby
 from openfl_like.services.director.aggregator_process import Address, AggregatorLostError, AggregatorProcess
 from openfl_like.services.director.envoys import EnvoyRoster
 from openfl_like.services.director.recovery import mend
-from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.director.settings import DirectorFile, RefereeKind
 from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.services.logs.sender import LogRoute, LogSender
 from openfl_like.services.logs.writers import AGGREGATOR
@@ -103,6 +103,15 @@ class RunContext:
     takes: Callable[[str], bool] = lambda _: True
     on_sites: Callable[[tuple[str, ...]], None] = lambda _: None
     ports_taken: set[int] = field(default_factory=set)
+
+
+def _code(settings: DirectorFile) -> tuple[str, ...]:
+    """Return how an Aggregator is told to run parts of a round that a workspace brings."""
+    if settings.referee is RefereeKind.OFF:
+        return ("--code", "refused")
+    limits = settings.referee_limits
+    told = (str(limits.decision_s), str(limits.block_s), str(limits.memory_mb))
+    return ("--code", "referee", "--referee-limits", *told)
 
 
 class RunningExperiment:
@@ -337,7 +346,7 @@ class RunningExperiment:
             "--listen", self._address.text, *data,
             "--certificates", str(certificates),
             "--revocations", str(context.trust_upkeep.following.own),
-            "--with-parent", "--json",
+            "--with-parent", "--json", *_code(context.settings),
             *(option for name in sites for option in ("--expect", name)),
         )  # fmt: skip
 

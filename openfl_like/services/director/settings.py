@@ -1,5 +1,6 @@
 """director.yaml: how a Director is set up."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from openfl_like.plan.document import Tree, load_document, parse_tree, read_text
 from openfl_like.plan.mistakes import did_you_mean
 from openfl_like.plan.paths import path_in_file
 from openfl_like.plan.schema import Plan
-from openfl_like.plan.section import Name, Section
+from openfl_like.plan.section import Name, PartOrigin, Section
+from openfl_like.processes.referee.limits import USUAL
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 
@@ -63,6 +65,33 @@ class InterfaceSection(Section):
     target_shape: Shape
 
 
+class RefereeKind(StrEnum):
+    """What runs parts of a round that a workspace brings."""
+
+    OFF = "off"
+    PROCESS = "process"
+
+
+def _off(value: object) -> object:
+    """Take YAML's other way to write ``off`` for that word."""
+    return RefereeKind.OFF if value is False else value
+
+
+class RefereeLimitsSection(Section):
+    """What a referee may take.
+
+    Attributes:
+        decision_s: Seconds for an answer that the whole Aggregator waits for: of a selector, an assigner, a policy for
+            work, a controller.
+        block_s: Seconds for an answer of a validator, rule, server optimizer or algorithm, for one block or update.
+        memory_mb: MiB of address space; PyTorch alone takes some thousand.
+    """
+
+    decision_s: Annotated[float, Field(gt=0, le=10)] = USUAL.decision_s
+    block_s: Annotated[float, Field(gt=0)] = USUAL.block_s
+    memory_mb: Annotated[int, Field(ge=256)] = USUAL.memory_mb
+
+
 class DirectorFile(Section):
     """The keys of director.yaml; paths are relative to the file, ``~`` and ``$HOME`` are the home directory.
 
@@ -83,6 +112,9 @@ class DirectorFile(Section):
         revocations: File with the site CA's signed revocation list, where something keeps it new; default: the list of
             the site CA itself, where its folder is beside that of the experiment authority. A Director that was
             enrolled by token asks the site CA's server besides.
+        referee: Whether parts of a round may be code of the workspace: ``process`` runs them beside the Aggregator, in
+            processes without key, network and files; see docs/workspace-parts.md. Default: ``off``, they are refused.
+        referee_limits: What such a process may take.
         retention_days: Experiments that ended longer ago are removed, as by ``fx experiment remove``; default: none is.
     """
 
@@ -99,6 +131,8 @@ class DirectorFile(Section):
     heartbeat_s: Annotated[float, Field(gt=0)] = SILENCE_S / 3
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
     revocations: HomePath | None = None
+    referee: Annotated[RefereeKind, BeforeValidator(_off)] = RefereeKind.OFF
+    referee_limits: RefereeLimitsSection = RefereeLimitsSection()
     retention_days: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="before")
@@ -141,6 +175,11 @@ class DirectorFile(Section):
         named = self.interfaces.items()
         found = tuple(Interface(name, one.sample_shape, one.target_shape) for name, one in named)
         return found or (Interface("", self.sample_shape, self.target_shape),)
+
+    @property
+    def part_origin(self) -> PartOrigin:
+        """Where the parts of a round may come from."""
+        return PartOrigin.REGISTERED if self.referee is RefereeKind.OFF else PartOrigin.WORKSPACE
 
     @property
     def files(self) -> DirectorFiles:

@@ -76,7 +76,7 @@ class Submissions:
         staging = self.settings.files.unpacked()
         try:
             plan = unpack(incoming, staging)
-            check_plan(plan, "the submitted plan")
+            check_plan(plan, "the submitted plan", self.settings.part_origin)
             check_plan_here(plan, self.settings)
         except (FederationError, OSError) as error:
             incoming.unlink(missing_ok=True)

@@ -43,6 +43,7 @@ from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.checks import check_plan
 from openfl_like.plan.digest import freeze
 from openfl_like.plan.lock import LOCK_NAME
+from openfl_like.plan.section import PartOrigin
 from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.ownership import kill_owned
 from openfl_like.processes.standby import Standby
@@ -262,7 +263,7 @@ class SiteExperiment:
         await client.fetch_bundle(order.experiment, order.bundle, received.bundle)
         failpoint("envoy.bundle.fetched")
         plan = await asyncio.to_thread(unpack, received.bundle, self.files.workspace)
-        check_plan(plan, "the ordered plan")
+        check_plan(plan, "the ordered plan", PartOrigin.WORKSPACE)  # a site loads no part of a round
         failpoint("envoy.bundle.unpacked")
         received.plan.write_bytes(freeze(plan))
         failpoint("envoy.plan.written")

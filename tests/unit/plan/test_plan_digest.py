@@ -67,7 +67,12 @@ def test_a_frozen_plan_of_0_1_trains_as_it_did(plan: Plan) -> None:
 
 
 def test_what_is_shown_of_a_plan_has_the_keys_that_came_later(plan: Plan) -> None:
-    assert "algorithm:\n  settings: {}\n  template: none\n" in plan_text(plan)
+    assert "algorithm:\n  server: null\n  settings: {}\n  template: none\n" in plan_text(plan)
+    brought = changed(plan, algorithm={"template": "a:B", "settings": {}})
+    assert json.loads(freeze(brought))["algorithm"] == {"template": "a:B", "settings": {}}
+    halves = changed(plan, algorithm={"template": "a:B", "server": "a:C"})
+    assert json.loads(freeze(halves))["algorithm"]["server"] == "a:C"
+    assert thaw(freeze(halves)) == halves
 
 
 def test_a_section_that_came_later_leaves_the_digests_of_before(plan: Plan) -> None:

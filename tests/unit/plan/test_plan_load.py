@@ -89,7 +89,12 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         (f"seed: {2**63}", "seed: must be less than"),
         ("aggregation: {template: fedavgg}", "there is no aggregation named 'fedavgg'; did you mean 'fedavg'?"),
         ("aggregation: {template: zzz}", "there is no aggregation named 'zzz'; known: "),
-        ("aggregation: {template: 'a b:c'}", "'a b:c' is not a registered name"),
+        ("aggregation: {template: 'a b:c'}", "'a b:c' names nothing in the workspace"),
+        ("aggregation: {template: fedavg, rules: [{match: a, rule: 'b:'}]}", "'b:' names nothing in the workspace"),
+        ("compression_pipeline: {template: 'a:B'}", "'a:B' is not a registered name"),
+        ("algorithm: {template: scaffold, server: 'a:B'}", "built in, and so is its half at the Aggregator"),
+        ("algorithm: {template: 'a:B', server: 'b'}", "algorithm.server: there is no server_algorithm named 'b'"),
+        ("algorithm: {template: none, server: 'a:B'}", "there is no algorithm that they could be for"),
         ("aggregation: {template: fedavg, settings: {x: 1}}", "aggregation.settings.x: unknown key; known: weighted"),
         (
             "selector: {template: random, settings: {fraction: 2}}",
@@ -226,8 +231,13 @@ def test_a_plan_cannot_have_the_aggregator_run_anything(
 ) -> None:
     canary = tmp_path / "canary"
     part = f"{{template: subprocess:Popen, settings: {{args: [touch, {canary}]}}}}"
-    with pytest.raises(PlanError, match="the Aggregator runs no code of a workspace"):
-        load_plan(written(plan=plan_text + f"{section}: {part}"))
+    path = written(plan=plan_text + f"{section}: {part}")
+    if section == "compression_pipeline":
+        with pytest.raises(PlanError, match="the Aggregator runs no code of a workspace"):
+            load_plan(path)
+    else:  # whoever has the workspace may run it; a Director does not
+        with pytest.raises(PlanError, match="this Director runs none"):
+            check_plan(load_plan(path))
     assert not canary.exists()
 
 

@@ -11,7 +11,7 @@ from openfl_like.aggregation.validation.cosine import CosineLimit
 from openfl_like.aggregation.validation.norm import NormLimit
 from openfl_like.aggregation.validation.z_score import ZScore
 from openfl_like.errors import PlanError, UpdateRefusedError
-from openfl_like.federation.components import build_component
+from openfl_like.federation.parts.source import build_component
 from openfl_like.federation.task import Phase, Update
 from openfl_like.federation.validation.verdict import Consequence, Measure, UpdateVerdict
 from openfl_like.plan.section import Component

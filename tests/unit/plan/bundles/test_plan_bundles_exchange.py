@@ -67,9 +67,9 @@ def test_a_hostile_archive_leaves_nothing_behind(plan: Plan, tmp_path: Path) -> 
 
 def test_an_archive_with_a_wrong_plan_is_refused(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
-    wrong = plan.model_copy(update={"aggregation": AggregationSection(template="os:system")})
+    wrong = plan.model_copy(update={"aggregation": AggregationSection(template="os system")})
     pack(tmp_path / "code", wrong, tmp_path / "bad.tar")
-    with pytest.raises(PlanError, match="os:system"):
+    with pytest.raises(PlanError, match="os system"):
         import_workspace(tmp_path / "bad.tar", tmp_path / "theirs")
     assert not (tmp_path / "theirs").exists()
 

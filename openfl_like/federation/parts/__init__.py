@@ -1,0 +1,1 @@
+"""Where the exchangeable parts of a round come from: the package, or the workspace of who runs it."""

@@ -1,0 +1,237 @@
+"""What is asked of code of the workspace, and whether its answers can be: the same wherever it runs."""
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from openfl_like.errors import PlanError, UpdateRefusedError
+from openfl_like.federation.failure import FailedPartError, one_line, part_failed
+from openfl_like.federation.participation.assignment import Assigner
+from openfl_like.federation.participation.selection import Names, SelectionView, Selector
+from openfl_like.federation.participation.work import MOST_AMOUNT, WorkPolicy, WorkView
+from openfl_like.federation.task import Work
+
+if TYPE_CHECKING:
+    from openfl_like.federation.task import Update
+
+Result = TypeVar("Result")
+RAISERS = (FailedPartError, PlanError, UpdateRefusedError)
+"""What parts raise on purpose, and everybody passes on."""
+_NOT_THEIRS = frozenset(
+    {
+        Path(__file__).resolve().parents[2],
+        *(Path(prefix) / "lib" for prefix in (sys.prefix, sys.base_prefix)),
+    }
+)
+"""Where code of the platform, and of packages, is."""
+_MEMBERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "selector": (("wanted", "eligible", "select"),),
+    "assigner": (("deal",),),
+    "work": (("assign",),),
+    "controller": (("decide",),),
+    "validator": (("check",), ("looks", "judge")),
+    "aggregation": (("factors",), ("slots", "begin"), ("gram_factors",), ("reduce",)),
+    "server_optimizer": (("slots", "step"),),
+    "server_algorithm": (("slots", "averages", "weigh", "step", "own"),),
+    "callback": (("take", "write", "finish"),),
+}
+"""Kind -> what a part of it has; of several the first that fits."""
+
+
+def called(
+    part: str, function: Callable[[], Result], *, passed: tuple[type[Exception], ...] = RAISERS, doing: str = ""
+) -> Result:
+    """Call code of the workspace.
+
+    Args:
+        part: Its name in messages.
+        function: Calls it.
+        passed: What it may raise.
+        doing: What is being done to it; empty: it is asked something.
+
+    Raises:
+        FailedPartError: If it raises anything else.
+    """
+    try:
+        return function()
+    except passed:
+        raise
+    except Exception as error:  # (whatever code of a workspace raises)
+        file, line = _raised_at(error)
+        what = f"raised {type(error).__name__}: {one_line(error)}"
+        raise part_failed(part, f"cannot be {doing}: it {what}" if doing else what, file, line) from error
+
+
+def _raised_at(error: Exception) -> tuple[str, int]:
+    """Return the innermost line that is none of ours, and of no installed package."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_absolute() and not any(path.is_relative_to(folder) for folder in _NOT_THEIRS):
+            return "/".join(path.parts[-2:]), frame.lineno or 0
+    return "", 0
+
+
+def check_members(kind: str, name: str, part: object) -> None:
+    """Look whether a part has what its kind is asked for.
+
+    Raises:
+        PlanError: If it has not.
+    """
+    ways = _MEMBERS[kind]
+    if not any(all(hasattr(part, member) for member in members) for members in ways):
+        wanted = " or ".join(", ".join(members) for members in ways)
+        raise PlanError(f"{name} does not have what one must have: {wanted}", cure="see docs/workspace-parts.md")
+
+
+def guarded(kind: str, name: str, part: object) -> object:
+    """Return a part whose answers are looked at; what the round looks at anyway stays as it is."""
+    match kind:
+        case "selector":
+            return GuardedSelector(name, cast("Selector", part))
+        case "assigner":
+            return GuardedAssigner(name, cast("Assigner", part))
+        case "work":
+            return GuardedWork(name, cast("WorkPolicy", part))
+        case "validator" if not hasattr(part, "looks"):
+            return GuardedValidator(name, part)
+        case _:
+            return part
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedSelector:
+    """A selector of the workspace: it may choose among those that it is shown, and nobody else.
+
+    Args:
+        name: In messages.
+        inner: The selector.
+    """
+
+    name: str
+    inner: Selector
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it is shown what sites have done."""
+        return getattr(self.inner, "remembers", False) is True
+
+    def wanted(self, view: SelectionView) -> int:
+        """See `Selector`; at least 0, and no more than may be chosen."""
+        found = called(self.name, lambda: self.inner.wanted(view))
+        if type(found) is not int or found < 0:
+            raise part_failed(self.name, f"wants {_shown(found)} updates, which is no number of them")
+        return min(found, len(view.eligible))
+
+    def eligible(self, names: Sequence[str]) -> Sequence[str]:
+        """See `Selector`."""
+        found = called(self.name, lambda: self.inner.eligible(names))
+        return names if found is names else _names(self.name, found, names)
+
+    def select(self, view: SelectionView) -> Names:
+        """See `Selector`."""
+        found = _names(self.name, called(self.name, lambda: self.inner.select(view)), view.present)
+        if len(found) > view.count:
+            raise part_failed(self.name, f"chose {len(found)} sites where {view.count} are wanted")
+        return found
+
+
+def _names(part: str, found: object, among: Sequence[str]) -> Names:
+    if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
+        raise part_failed(part, f"answered {_shown(found)}, which is no list of names")
+    strange = sorted({*found} - {*among})
+    if strange:
+        raise part_failed(part, f"named {_shown(strange[0])}, which is none of those that it was shown")
+    if len({*found}) != len(found):
+        raise part_failed(part, "named a site twice")
+    return tuple(sorted(found))
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedAssigner:
+    """An assigner of the workspace: it may hand out the plan's tasks to those that it is shown.
+
+    Args:
+        name: In messages.
+        inner: The assigner.
+    """
+
+    name: str
+    inner: Assigner
+
+    def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:
+        """See `Assigner`."""
+        dealt = called(self.name, lambda: self.inner.deal(collaborators, tasks, seed))
+        found = {}
+        for collaborator, theirs in _items(self.name, dealt, collaborators):
+            if not isinstance(theirs, list | tuple) or not {*theirs} <= {*tasks}:
+                raise part_failed(self.name, f"gave '{collaborator}' {_shown(theirs)}, which are not the plan's tasks")
+            found[collaborator] = tuple(task for task in tasks if task in theirs)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedWork:
+    """A policy of the workspace for how much sites train.
+
+    Args:
+        name: In messages.
+        inner: The policy.
+    """
+
+    name: str
+    inner: WorkPolicy
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it is shown what sites have done."""
+        return getattr(self.inner, "remembers", False) is True
+
+    def assign(self, view: WorkView) -> Mapping[str, Work]:
+        """See `WorkPolicy`."""
+        given = _items(self.name, called(self.name, lambda: self.inner.assign(view)), view.names)
+        return {site: self._checked(site, work) for site, work in given}
+
+    def _checked(self, site: str, work: object) -> Work:
+        amounts = (work.epochs, work.batches, work.samples) if isinstance(work, Work) else ()
+        there = [amount for amount in amounts if amount is not None]
+        sound = all(type(amount) is int and 1 <= amount <= MOST_AMOUNT for amount in there)
+        if not isinstance(work, Work) or not there or not sound or None not in amounts[:2]:
+            raise part_failed(self.name, f"gave '{site}' {_shown(work)}, which is no amount of work")
+        return work
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedValidator:
+    """A validator of the workspace that looks at one update at a time.
+
+    Args:
+        name: In messages.
+        inner: The validator.
+    """
+
+    name: str
+    inner: Any
+
+    def check(self, update: object, base: object, facts: "Update") -> str:
+        """See `Validator`."""
+        found = called(self.name, lambda: self.inner.check(update, base, facts))
+        if not isinstance(found, str):
+            raise part_failed(self.name, f"answered {_shown(found)}, which is no text")
+        return found
+
+
+def _items(part: str, found: object, among: Sequence[str]) -> list[tuple[str, object]]:
+    if not isinstance(found, Mapping):
+        raise part_failed(part, f"answered {_shown(found)}, which is no mapping of sites")
+    strange = [name for name in found if name not in among]
+    if strange:
+        raise part_failed(part, f"named {_shown(strange[0])}, which is none of those that it was shown")
+    return list(found.items())
+
+
+def _shown(value: object) -> str:
+    text = one_line(ValueError(repr(value)))
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,1 @@
+"""The code that the sites and the referee run."""
