@@ -50,7 +50,7 @@ class Bar:
         self._progress = Progress(*columns, console=terminal(OWN.out), transient=True)
         self._task = self._progress.add_task("", total=None)
         self._rounds: int | None = 0
-        self._pace, self._working = "", dict[str, TaskProgressed]()
+        self._working: dict[str, TaskProgressed] = {}
         self._seconds: deque[float] = deque(maxlen=RATED)
         self._virtual = False
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
@@ -72,20 +72,17 @@ class Bar:
                 if number and not self._virtual:  # how long a round takes here is not in its record
                     self._seconds.append(seconds)
                 left = None if self._rounds is None else self._rounds - number
-                self._pace, self._working = pace(self._seconds, left), {}
-                self._progress.update(self._task, completed=number, description=self._pace)
+                self._working = {}
+                self._progress.update(self._task, completed=number, description=pace(self._seconds, left))
             case TaskProgressed(collaborator=site):
                 self._working[site] = told
-                self._progress.update(self._task, description=" · ".join(filter(None, self._within())))
+                self._progress.update(self._task, description=within(tuple(self._working.values())))
             case UpdateReceived(collaborator=site):
                 self._working.pop(site, None)
             case ExperimentEnded():
                 self._progress.stop()
             case _:
                 pass
-
-    def _within(self) -> tuple[str, str]:
-        return within(tuple(self._working.values())), self._pace
 
 
 def within(working: Sequence[TaskProgressed]) -> str:
@@ -95,10 +92,11 @@ def within(working: Sequence[TaskProgressed]) -> str:
         working: The newest progress of each; at least one.
     """
     last = min(working, key=lambda told: (told.share or 0.0, told.collaborator))
-    parts = [f"{len(working)} sites work, last {last.collaborator}" if len(working) > 1 else last.collaborator]
-    parts.append(f"{last.task} {last.batches} batches" if last.share is None else f"{last.task} {last.share:.0%}")
+    who = f"last of {len(working)}: {last.collaborator}" if len(working) > 1 else last.collaborator
+    parts = [f"{who} {last.task} " + (f"{last.batches} batches" if last.share is None else f"{last.share:.0%}")]
     if last.elapsed_s > 0:
-        parts.append(f"{last.batches / last.elapsed_s:.3g} batches/s")
+        rate = last.batches / last.elapsed_s
+        parts.append(f"{rate:.0f} batches/s" if rate >= WHOLE_S else f"{rate:.3g} batches/s")
     if last.left_s is not None:
         parts.append(f"{length(last.left_s)} left")
     return ", ".join(parts)
