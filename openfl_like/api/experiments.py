@@ -5,6 +5,7 @@ import secrets
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from openfl_like.api import reconnect
@@ -85,7 +86,7 @@ class Experiments:
         return await self.client.experiment(experiment)
 
     def watch(
-        self, experiment: str, after: int = 0, *, stored: bool = False
+        self, experiment: str, after: int = 0, *, stored: bool = False, progress: bool = False
     ) -> AsyncGenerator[ExperimentSummary | Announced]:
         """Yield history and live events until the experiment has ended; the last item is its summary.
 
@@ -95,10 +96,13 @@ class Experiments:
             experiment: Which one.
             after: The sequence number of the last event that is known.
             stored: Yield only what there is by now.
+            progress: Yield also how far the tasks of sites are, `TaskProgressed`; it is no part of the history, and
+                its sequence number is 0.
         """
         if stored:
             return self.client.watch(experiment, after, stored=True)
-        return reconnect.watch(self.client.watch, experiment, after)
+        watch = partial(self.client.watch, progress=True) if progress else self.client.watch
+        return reconnect.watch(watch, experiment, after)
 
     async def rounds(self, experiment: str) -> Sequence[RoundRecord]:
         """Return the rounds that are over, with who took part and who did not, and why; the last may have FAILED."""

@@ -125,10 +125,10 @@ class Federation:
         return self._run(self._client.experiments.get(experiment))
 
     def watch(
-        self, experiment: str, after: int = 0, *, stored: bool = False
+        self, experiment: str, after: int = 0, *, stored: bool = False, progress: bool = False
     ) -> Iterator[ExperimentSummary | Announced]:
         """Yield history and live events until the experiment has ended; see `Experiments.watch`."""
-        return self._iterate(self._client.experiments.watch(experiment, after, stored=stored))
+        return self._iterate(self._client.experiments.watch(experiment, after, stored=stored, progress=progress))
 
     def rounds(self, experiment: str) -> Iterator[RoundRecord]:
         """Yield the rounds that are over, with who took part and who did not, and why; the last may have FAILED."""

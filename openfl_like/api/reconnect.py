@@ -63,7 +63,7 @@ async def watch(
             async with aclosing(watch(experiment, after)) as items:
                 async for item in items:
                     outage.over()
-                    after = item.sequence if isinstance(item, Announced) else after
+                    after = item.sequence or after if isinstance(item, Announced) else after
                     last = item
                     yield item
         except UnreachableError as error:

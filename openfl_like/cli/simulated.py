@@ -103,7 +103,7 @@ class Follower:
         running = TaskOwner().start(simulation.run())
         running.add_done_callback(lambda _: simulation.bus.close())
         try:
-            async for event in simulation.bus.tail():
+            async for event in simulation.bus.tail(progress=self.screen.has_bar):
                 if self.unread is not None or (one_line and event.kind in _JOINED):
                     continue
                 self._show(partial(self.screen.event, event))

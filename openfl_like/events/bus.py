@@ -13,6 +13,7 @@ from openfl_like.federation.announcements import (
     RoundStarted,
     UpdateReceived,
 )
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.task import DevicesWorked
 
 RECENT = 1024
@@ -51,6 +52,24 @@ class EventBus:
         self._closed = False
         self._pausing = False
         self._due = False
+        self._shown = 0
+        self._live: dict[str, tuple[int, Announced]] = {}
+
+    def show(self, told: TaskProgressed, now: float) -> None:
+        """Tell those listeners who want progress how far a task is; of each site they get the newest, at their pace.
+
+        It has the sequence number 0, and is gone when nobody listens.
+
+        Args:
+            told: What a site tells.
+            now: Seconds since the epoch.
+        """
+        self._shown += 1
+        self._live[told.collaborator] = self._shown, Announced(0, now, told)
+        if self._pausing:
+            self._due = True
+        else:
+            self._wake()
 
     def publish(self, events: Sequence[Announced]) -> None:
         """Tell listeners what the store has just committed: at once, or in a moment if they were told something."""
@@ -78,17 +97,21 @@ class EventBus:
         if self._due:
             self._wake()
 
-    async def tail(self, after: int = 0) -> AsyncIterator[Announced]:
-        """Yield the events after a sequence number, then new ones as they are committed, until the bus is closed."""
-        async for events in self.batches(after):
+    async def tail(self, after: int = 0, *, progress: bool = False) -> AsyncIterator[Announced]:
+        """Yield the events after a sequence number, then new ones as they are committed, until the bus is closed.
+
+        With ``progress`` also what is shown, see `show`.
+        """
+        async for events in self.batches(after, progress=progress):
             for event in events:
                 yield event
 
-    async def batches(self, after: int = 0) -> AsyncIterator[list[Announced]]:
+    async def batches(self, after: int = 0, *, progress: bool = False) -> AsyncIterator[list[Announced]]:
         """Yield what `tail` gives, as many events at a time as there are by then, up to `MOST_AT_ONCE`."""
         for events in batched(await asyncio.to_thread(self._read, after)):
             after = events[-1].sequence
             yield events
+        shown = self._shown
         while True:
             news, closed = self._news, self._closed
             for events in batched(await self._newer(after)):
@@ -96,6 +119,12 @@ class EventBus:
                 yield events
             if closed:
                 return
+            if progress and shown < self._shown:
+                live = [event for number, event in self._live.values() if number > shown]
+                shown = self._shown
+                for events in batched(live):
+                    yield events
+                continue  # something may have happened meanwhile
             await news.wait()
 
     async def _newer(self, after: int) -> list[Announced]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar, get_args
 from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, failures_from_fields, fields_of_failure, fields_of_failures
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
@@ -384,6 +385,7 @@ Known: TypeAlias = (
     | NothingLearnt
     | DevicesWorked
     | UpdatePartial
+    | TaskProgressed
     | RoundControlled
     | RoundSkipped
     | RoundFinished

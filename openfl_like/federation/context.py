@@ -11,7 +11,7 @@ from openfl_like.federation.participation.membership import Membership
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.work import TasksAlone, WorkPolicy, WorkView
-from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.reports.machine import UNTOLD, MachineFacts
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.state import ExperimentState
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Work
@@ -114,12 +114,12 @@ class ExperimentContext:
             facts=state.facts,
         )
 
-    def note_ready(self, name: str, facts: MachineFacts | None) -> None:
+    def note_ready(self, name: str, facts: MachineFacts) -> None:
         """Remember of a site that is ready what selectors go by."""
         state = self.state
         if Needs.ORDER in self.needs and name not in state.ready_order:
             state.ready_order = (*state.ready_order, name)
-        if Needs.MACHINE in self.needs and facts is not None:
+        if Needs.MACHINE in self.needs and facts != UNTOLD:
             state.facts[name] = facts
 
     def members_with_calls(self, phase: Phase) -> Sequence[str]:

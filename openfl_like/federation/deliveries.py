@@ -83,6 +83,10 @@ class Deliveries:
             {name for number, part, name in self._models if (number, part) == (round_number, phase)} | taken
         )
 
+    def awaits(self, round_number: int, phase: Phase, collaborator: str) -> bool:
+        """Whether an answer of a collaborator to this is still wanted."""
+        return (round_number, phase, collaborator) in self._models
+
     def model(self, update: Update) -> str:
         """Return the digest of the model that an awaited update started from."""
         return self._models[update.round, update.phase, update.collaborator]

@@ -10,7 +10,7 @@ from openfl_like.federation.announcements import Announcement
 from openfl_like.federation.callback_end import CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure
-from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.reports.machine import UNTOLD, MachineFacts
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.verdict import UpdateVerdict
@@ -38,7 +38,7 @@ class CollaboratorJoined:
 
     collaborator: str
     certificate_list: int | None = None
-    facts: MachineFacts | None = None
+    facts: MachineFacts = UNTOLD
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from openfl_like.federation.parties import (
     Validity,
 )
 from openfl_like.federation.reports.machine import UNTOLD, MachineFacts
+from openfl_like.federation.reports.progress import TaskProgress
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.tensors.manifest import Manifest
@@ -174,7 +175,7 @@ class Dismissal:
     reason: str
 
 
-CollaboratorReport = Ready | TaskFailure | Update
+CollaboratorReport = Ready | TaskFailure | TaskProgress | Update
 AggregatorInstruction = Assignment | Withdrawal | Dismissal
 
 # ---- the services -------------------------------------------------------------------------------------------------
@@ -277,8 +278,11 @@ class CollaboratorPort(Protocol):
 class AggregatorPort(Protocol):
     """What the Director (or an administrator) asks an Aggregator."""
 
-    def watch(self, after: int) -> AsyncIterator[Sequence[Announced]]:
-        """Yield the experiment's history after a sequence number, then what happens; a few events at a time."""
+    def watch(self, after: int, *, progress: bool = False) -> AsyncIterator[Sequence[Announced]]:
+        """Yield the experiment's history after a sequence number, then what happens; a few events at a time.
+
+        With ``progress`` also how far tasks are, which has no sequence number.
+        """
 
     async def cancel(self, caller: str) -> None:
         """End the experiment as CANCELLED."""
@@ -349,9 +353,12 @@ class ExperimentsPort(Protocol):
         """Return everything known of one experiment."""
 
     def watch(
-        self, experiment: str, after: int, *, stored: bool
+        self, experiment: str, after: int, *, stored: bool, progress: bool = False
     ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
-        """Yield history and live events until the experiment has ended; or only the events that are ``stored``."""
+        """Yield history and live events until the experiment has ended; or only the events that are ``stored``.
+
+        With ``progress`` also how far tasks are, which has no sequence number.
+        """
 
     def logs(self, experiment: str, query: LogQuery) -> AsyncGenerator[LogLines]:
         """Yield stored log lines, and with ``query.follow`` those that come, until there will be no more."""

@@ -53,6 +53,7 @@ from openfl_like.frameworks.tasks.given_model import (
     with_own,
 )
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
+from openfl_like.frameworks.tasks.progress import Progress
 from openfl_like.frameworks.training import Training, call_of_ours, comes_of
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
@@ -108,6 +109,9 @@ class Performer:
         state: Folder for what the algorithm keeps at this site; None: it is kept in memory.
         clock: Seconds that never go back; the plan's ``deadline.train_s`` goes by them.
 
+    Attributes:
+        progress: Tells how far a task is, to whom its ``tell`` is.
+
     Raises:
         TaskError: If the plan's data loader, task runner, algorithm or compression cannot be found or built.
     """
@@ -132,6 +136,7 @@ class Performer:
         self._optimizer = LocalOptimizer(active=plan.collaborator.settings.opt_treatment == "CONTINUE_LOCAL")
         self._allowance = Allowance(clock)
         self._task_metrics = TaskMetrics()
+        self.progress = Progress()
         self._code = ModuleScope(workspace)
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
@@ -147,6 +152,7 @@ class Performer:
             hooks=self._session or NO_HOOKS,
             allowance=self._allowance,
             metrics=self._task_metrics,
+            progress=self.progress,
         )
         with self._code.active():
             self._loader = self._build_loader(plan.data_loader, shard)
@@ -245,6 +251,7 @@ class Performer:
         start, process = time.perf_counter(), os.getpid()
         self._task = ""
         self._allowance.begin(assignment)
+        self.progress.begin(assignment)
         try:
             work = self._work(assignment, model, out)
         except FailedTaskError:
@@ -401,6 +408,7 @@ class Performer:
             asked = {name: known[name] for name in known.keys() & self._parameters[call.function]}
             self._check_arguments(function, call)
             self._task_metrics.begin_task(self._metrics.get(call.name))
+            self.progress.begin_task(call.name)
             result = function(**{**asked, **call.arguments})
         if not isinstance(result, TaskResult):
             raise TaskError(f"task '{call.name}' returned {type(result).__name__}, not a TaskResult")

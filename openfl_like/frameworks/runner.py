@@ -10,6 +10,7 @@ from openfl_like.errors import TensorError
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, StepHooks, is_algorithms
 from openfl_like.frameworks.metrics.base import TaskMetrics
 from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.progress import Progress
 from openfl_like.tensors.named import OPTIMIZER
 
 Batch_co = TypeVar("Batch_co", covariant=True)
@@ -103,6 +104,7 @@ class RunnerContext:
             `training.Training` does.
         allowance: How much a task may train; a training loop asks it at every batch, as that of `training.Training`.
         metrics: Which metrics the task names; a loop asks when it has seen the samples, as that of `training.Training`.
+        progress: Is told what a training loop has done, for those who look on; that of `training.Training` tells it.
     """
 
     device: str = "cpu"
@@ -114,6 +116,7 @@ class RunnerContext:
     hooks: StepHooks = NO_HOOKS
     allowance: Allowance = field(default_factory=Allowance)
     metrics: TaskMetrics = field(default_factory=TaskMetrics)
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def names_optimizer(self) -> bool:
@@ -244,6 +247,12 @@ def metrics_of(context: RunnerContext) -> TaskMetrics:
     """Return which metrics a task names; a context of a test's own may be older than that, and names none."""
     metrics: TaskMetrics = getattr(context, "metrics", None) or TaskMetrics()
     return metrics
+
+
+def progress_of(context: RunnerContext) -> Progress:
+    """Return what is told how far a task is; a context of a test's own may be older than that, and tells nobody."""
+    progress: Progress = getattr(context, "progress", None) or Progress()
+    return progress
 
 
 def without_optimizer(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

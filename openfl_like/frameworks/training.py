@@ -13,9 +13,18 @@ from openfl_like.frameworks.algorithms.gradients import SiteGradients
 from openfl_like.frameworks.metrics.base import TaskMetrics
 from openfl_like.frameworks.metrics.seen import Seen
 from openfl_like.frameworks.model import Model, Observation
-from openfl_like.frameworks.runner import DataLoader, RunnerContext, TaskResult, allowance_of, hooks_of, metrics_of
+from openfl_like.frameworks.runner import (
+    DataLoader,
+    RunnerContext,
+    TaskResult,
+    allowance_of,
+    hooks_of,
+    metrics_of,
+    progress_of,
+)
 from openfl_like.frameworks.targets import check_class_numbers
-from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.allowance import Allowance, size_of
+from openfl_like.frameworks.tasks.progress import Progress
 
 _OURS = Path(__file__).resolve().parent
 BatchT = TypeVar("BatchT", bound=Sized)
@@ -48,6 +57,7 @@ class Training:
             numbers of classes, so they are looked at.
         allowance: How much a task may train; None: as much as it says.
         metrics: Which metrics a task names; None: none.
+        progress: Is told what is done; None: nobody is.
 
     Attributes:
         seed: Of the assignment; the order of the samples is drawn from it.
@@ -62,12 +72,14 @@ class Training:
         own_loss: Callable[[], bool] = lambda: True,
         allowance: Allowance | None = None,
         metrics: TaskMetrics | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self._hooks = hooks
         self._own_loss = own_loss
         self._gradients = SiteGradients()
         self.allowance = Allowance() if allowance is None else allowance
         self._metrics = TaskMetrics() if metrics is None else metrics
+        self._progress = Progress() if progress is None else progress
         self.seed = 0
         self.epoch = 0
         self.failed: FailedBatch | None = None
@@ -80,7 +92,7 @@ class Training:
             context: Of the runner.
             own_loss: As above.
         """
-        return cls(hooks_of(context), own_loss, allowance_of(context), metrics_of(context))
+        return cls(hooks_of(context), own_loss, allowance_of(context), metrics_of(context), progress_of(context))
 
     def begin(self, seed: int) -> None:
         """Start with the first epoch of an assignment."""
@@ -130,7 +142,8 @@ class Training:
         if int(epochs) != epochs or epochs < 1:
             raise UsageError(f"epochs is {epochs!r}", cure="give the task a whole number of epochs, 1 or more")
         seen, allowance = Seen(), self.allowance
-        for _ in allowance.epochs(int(epochs)):
+        for number in allowance.epochs(int(epochs)):
+            self._progress.epoch_begins(number, allowance.epochs_wanted(int(epochs)), loader.num_train)
             seen = self.observe(step, allowance.batches(loader.train_batches, self.seed, self.epoch))
             self.epoch += 1
         return TaskResult(allowance.num_samples(loader.num_train), seen.metrics(), allowance.partial)
@@ -145,6 +158,7 @@ class Training:
                 check_class_numbers(observation)
             return observation
 
+        self._progress.epoch_begins(0, 1, loader.num_validate)
         return TaskResult(loader.num_validate, self.observe(look, loader.validate_batches()).metrics())
 
     def observe(self, step: Step[BatchT], batches: Iterable[tuple[BatchT, BatchT]]) -> Seen:
@@ -157,6 +171,7 @@ class Training:
                 self.failed = FailedBatch(error, form_of(samples), form_of(targets))
                 raise
             seen.add(observation.loss, observation.scores, observation.targets)
+            self._progress.batch_done(size_of(samples, targets), observation.loss)
         return seen
 
 

@@ -9,6 +9,7 @@ to stderr, which is the log.
      "updates": "…", "python": "…", "sandbox": "best"}                      -> {"ready": {…}, "confinement": {…}}
     {"assignment": {…}, "model": "global.safetensors", "out": "update…"}    -> {"update": {…}}
     {"shard": "shard.yaml", "unread": true, "modules": "…"}                 -> {"ready": {…}, "confinement": {…}}
+    before the last one come, now and then,         {"progress": {…}}
     either may be answered by                       {"error": {"code": "E503", "reason": "…", "failure": {…}}}
 
 A simulation without walls has `site_worker` instead.
@@ -67,10 +68,13 @@ class Worker:
 
     Args:
         walls: Confines this process before anything is loaded; None: it stays as it is.
+        tell: Is given, before an answer, how far the task is; None: nobody wants to know.
     """
 
-    def __init__(self, walls: WorkerWalls | None = None) -> None:
-        self._walls = walls
+    def __init__(
+        self, walls: WorkerWalls | None = None, tell: Callable[[Mapping[str, object]], None] | None = None
+    ) -> None:
+        self._walls, self._tell = walls, tell
         self._performer: Performer | None = None
 
     def answer(self, order: Mapping[str, Any]) -> dict[str, object]:
@@ -98,6 +102,8 @@ class Worker:
 
             plan, workspace = thaw(Path(order["plan"]).read_bytes()), Path(order["workspace"])
             self._performer = Performer(plan, shard, workspace, order["device"], Path(order["state"]))
+            if (tell := self._tell) is not None:
+                self._performer.progress.tell = lambda told: tell({"progress": fields_of(told)})
         failpoint("worker.loaded")
         gc.freeze()  # model, data and what was imported stay: the collector need not look through them again and again
         facts = ShardFacts(shard.sample_shape, shard.target_shape, shard.dataset_description, asdict(shard.schema))
@@ -138,9 +144,13 @@ def serve(
 ) -> None:
     """Answer orders until the parent closes its end."""
     for line in orders:
-        answers.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
+        answers.write(_line(answer(json.loads(line))))
         failpoint("worker.answer.before")
         answers.flush()
+
+
+def _line(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
 
 
 def _move(directory: str, owner: str) -> None:
@@ -180,7 +190,12 @@ def main(frameworks: Sequence[str] | None, first: Sequence[str]) -> None:
 
         warm_up(frameworks)
     walls = WorkerWalls(orders.fileno(), answers.fileno())
-    serve(chain(first, orders), answers, Worker(walls).answer)
+
+    def tell(value: Mapping[str, object]) -> None:
+        answers.write(_line(value))
+        answers.flush()
+
+    serve(chain(first, orders), answers, Worker(walls, tell).answer)
 
 
 if __name__ == "__main__":

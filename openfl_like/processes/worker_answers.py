@@ -1,5 +1,8 @@
 """Reading what a worker answers: it runs submitted code, so that nothing about it is taken for granted."""
 
+from dataclasses import fields
+
+from openfl_like.federation.reports.progress import TaskProgress, checked_progress
 from openfl_like.federation.task import Assignment, Phase, Update, check_facts, without_undefined
 
 
@@ -30,6 +33,32 @@ def read_update(answer: object, assignment: Assignment) -> Update:
     if complaint:
         raise ValueError(complaint)
     return update
+
+
+def read_progress(told: object, assignment: Assignment) -> TaskProgress:
+    """Return what a worker tells of its task while it works.
+
+    Raises:
+        ValueError: If something in it is not what it should be, or it is about another assignment.
+    """
+    known = {each.name for each in fields(TaskProgress)}
+    if not isinstance(told, dict) or told.keys() != known:
+        raise ValueError("it is no progress")
+    progress = TaskProgress(
+        round=_whole(told["round"], "round"),
+        phase=Phase(_text(told["phase"], "phase")),
+        task=_text(told["task"], "task"),
+        epoch=_whole(told["epoch"], "epoch"),
+        epochs=None if told["epochs"] is None else _whole(told["epochs"], "epochs"),
+        batches=_whole(told["batches"], "batches"),
+        samples=_whole(told["samples"], "samples"),
+        of_samples=_whole(told["of_samples"], "of_samples"),
+        elapsed_s=_number(told["elapsed_s"], "elapsed_s"),
+        metrics=_numbers(told["metrics"]),
+    )
+    if (progress.round, progress.phase) != (assignment.round, assignment.phase):
+        raise ValueError(f"it tells of round {progress.round}, {progress.phase}, which is not what it was asked")
+    return checked_progress(progress)
 
 
 def _numbers(value: object) -> dict[str, float]:

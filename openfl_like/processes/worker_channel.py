@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,14 @@ class WorkerChannel:
     def __init__(self, child: Child, shard: Path | None = None, patience_s: float = POST_MORTEM_S) -> None:
         self._child, self._shard, self._patience_s = child, shard, patience_s
 
-    async def ask(self, order: Mapping[str, object]) -> dict[str, Any]:
+    async def ask(
+        self, order: Mapping[str, object], progress: Callable[[object], None] | None = None
+    ) -> dict[str, Any]:
         """Give an order and return the answer.
+
+        Args:
+            order: The order.
+            progress: Is given what the worker tells before; it raises ValueError if that is not what may be told.
 
         Raises:
             WorkerEndedError: If the worker died over it, or its answer is no JSON object.
@@ -43,6 +49,19 @@ class WorkerChannel:
         try:
             stdin.write(json.dumps(order).encode() + b"\n")
             await stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise await self._post_mortem() from None
+        while True:
+            answer = await self._answer()
+            if progress is None or answer.keys() != {"progress"}:
+                return answer
+            try:
+                progress(answer["progress"])
+            except ValueError as mistake:
+                raise await self.invalid(str(mistake)) from mistake
+
+    async def _answer(self) -> dict[str, Any]:
+        try:
             line = await self._child.line()
         except (BrokenPipeError, ConnectionResetError):
             line = ""

@@ -20,6 +20,7 @@ from openfl_like.federation.failure import (
     one_line,
 )
 from openfl_like.federation.parties import ShardFacts
+from openfl_like.federation.reports.progress import TaskProgress
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.processes.child import Child, spawn
@@ -29,7 +30,7 @@ from openfl_like.processes.sandbox.reach import remove_temporary
 from openfl_like.processes.spare_worker import SPARE_WORKER, environment_of, moved
 from openfl_like.processes.watchdog import watch_child
 from openfl_like.processes.worker import assignment_to_json
-from openfl_like.processes.worker_answers import read_update
+from openfl_like.processes.worker_answers import read_progress, read_update
 from openfl_like.processes.worker_channel import WorkerChannel, WorkerEndedError
 from openfl_like.processes.worker_walls import worker_command
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
@@ -135,14 +136,37 @@ class WorkerProcess:
         """Whether it can be given an order."""
         return self._child.process.returncode is None
 
-    async def perform(self, assignment: Assignment, model: Path | None, out: Path) -> Update:
-        """Have an assignment performed; raises TaskError when the task raised, WorkerEndedError if the worker died."""
+    async def perform(
+        self,
+        assignment: Assignment,
+        model: Path | None,
+        out: Path,
+        progress: Callable[[TaskProgress], None] | None = None,
+    ) -> Update:
+        """Have an assignment performed.
+
+        Args:
+            assignment: What is to be done.
+            model: The model to start from.
+            out: Where the update goes.
+            progress: Is told now and then how far the task is; None: nobody is.
+
+        Raises:
+            TaskError: If the task raised.
+            WorkerEndedError: If the worker died.
+        """
+
+        def told(value: object) -> None:
+            found = read_progress(value, assignment)
+            if progress is not None:
+                progress(found)
+
         order = {
             "assignment": assignment_to_json(assignment),
             "model": str(model.absolute()) if model else "",
             "out": str(out.absolute()),
         }
-        return await self._ask(order, lambda answer: read_update(answer["update"], assignment))
+        return await self._ask(order, lambda answer: read_update(answer["update"], assignment), told)
 
     def peak_bytes(self) -> int:
         """Return the most memory that it has had resident so far; 0 if the system does not tell."""
@@ -159,8 +183,13 @@ class WorkerProcess:
         if self._directory is not None:
             await asyncio.to_thread(remove_temporary, self._directory)
 
-    async def _ask(self, order: Mapping[str, object], read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
-        answer = await self._channel.ask(order)
+    async def _ask(
+        self,
+        order: Mapping[str, object],
+        read: Callable[[Mapping[str, Any]], Answer],
+        progress: Callable[[object], None] | None = None,
+    ) -> Answer:
+        answer = await self._channel.ask(order, progress)
         try:
             return value_of(answer, read)
         except (ValueError, LookupError, TypeError, AttributeError) as mistake:

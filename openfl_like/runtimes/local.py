@@ -20,8 +20,10 @@ from openfl_like.federation.events import (
     UpdateCommitted,
 )
 from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, failure_of
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.frameworks.perform import Performer, UpdateInMemory
+from openfl_like.frameworks.runner import Shard
 from openfl_like.frameworks.shared_runner import MOST_LOADED, ComparedPerformer, LoadedSites, SitePerformers
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.models import ModelRepository
@@ -291,7 +293,15 @@ def local_runtime(sites: SimulatedSites, repository: ModelRepository) -> LocalRu
     """Return the runtime ``local`` for the sites of a simulation: one after the other, in this process."""
     refuse_workers(sites, "it works in this process")
     plain = build_encoding(sites.plan) is None
-    performers = SitePerformers(lambda shard, state: Performer(sites.plan, shard, sites.workspace, sites.device, state))
+
+    def performer(shard: Shard, state: Path) -> Performer:
+        made = Performer(sites.plan, shard, sites.workspace, sites.device, state)
+        progress, show = made.progress, sites.progress
+        if show is not None:
+            progress.tell = lambda told: show(TaskProgressed.of(progress.site, told))
+        return made
+
+    performers = SitePerformers(performer)
     loaded = LoadedSites[Performs](None if keeps_in_memory(sites.plan) else MOST_LOADED, performers.in_a_row)
 
     def noted(model_bytes: int) -> None:

@@ -27,11 +27,14 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.reports.progress import TaskProgress, TaskProgressed
 from openfl_like.federation.task import Update
 from openfl_like.runtimes.loop import Outward, Post
 from openfl_like.runtimes.session import converse
 
 Mailbox = asyncio.Queue[AggregatorInstruction]
+PROGRESS_EACH_S = 0.25
+"""Of each site, at most one progress in so many seconds is shown; an honest one says it half as often."""
 
 
 class MailboxRuntime:
@@ -40,10 +43,17 @@ class MailboxRuntime:
     Args:
         plan_digest: A collaborator must have the plan with this digest.
         deliveries: What was taken before a restart.
+        show: Is told how far the tasks of sites are; None: nobody is.
     """
 
-    def __init__(self, plan_digest: str, deliveries: Deliveries | None = None) -> None:
+    def __init__(
+        self,
+        plan_digest: str,
+        deliveries: Deliveries | None = None,
+        show: Callable[[TaskProgressed], None] | None = None,
+    ) -> None:
         self._plan_digest = plan_digest
+        self._show = show or _show_nobody
         self._post: Post | None = None
         self._sessions: dict[str, Mailbox] = {}
         self._deliveries = deliveries or Deliveries()
@@ -169,7 +179,14 @@ class MailboxRuntime:
         return first.facts
 
     async def _read(self, collaborator: str, reports: AsyncIterator[CollaboratorReport]) -> None:
+        due = 0.0
         async for report in reports:
+            if isinstance(report, TaskProgress):
+                now = asyncio.get_running_loop().time()
+                if now >= due and self._deliveries.awaits(report.round, report.phase, collaborator):
+                    due = now + PROGRESS_EACH_S
+                    self._show(TaskProgressed.of(collaborator, report))
+                continue
             if isinstance(report, TaskFailure):
                 self._deliveries.withdraw(report.round, report.phase, collaborator)
                 self._tell(TaskFailed(report.round, report.phase, collaborator, report.failure))
@@ -196,3 +213,7 @@ class MailboxRuntime:
     ) -> None:
         if self._post is not None:
             self._post(event)
+
+
+def _show_nobody(_: TaskProgressed) -> None:
+    """Nobody looks on."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from openfl_like.data.shard import ShardDescriptor
 from openfl_like.errors import UsageError
 from openfl_like.federation.components import build_encoding
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.frameworks.batched.obstacles import NotBatched
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.schema import Plan
@@ -74,6 +75,7 @@ class SimulatedSites:
         workers: What workers are like.
         examine: Is called with the site and whatever goes wrong in this process, where it went wrong; None: nobody is.
         tell: Is told why sites work alone, by a runtime that has many of them work at once.
+        progress: Is told, on any thread, how far tasks are, by a runtime that has them in this process; None: nobody.
     """
 
     plan: Plan
@@ -86,6 +88,7 @@ class SimulatedSites:
     workers: WorkerWishes = NO_WISHES
     examine: Callable[[str, Exception], None] | None = None
     tell: Callable[[NotBatched], None] = log_reason
+    progress: Callable[[TaskProgressed], None] | None = None
 
     def folder(self, site: str) -> Path:
         """Return where a site keeps what is its own, whatever the runtime."""

@@ -33,9 +33,11 @@ from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind
 from openfl_like.federation.history.site import LastWord, PerformedTasks
 from openfl_like.federation.ports import Dismissal, Ready, TaskFailure, Withdrawal
 from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.reports.progress import TaskProgress
 from openfl_like.federation.supervision.restarts import Restarts
 from openfl_like.federation.task import Assignment, Update
 from openfl_like.frameworks.named import named_frameworks
+from openfl_like.frameworks.tasks.progress import EACH_S
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import freeze, plan_digest
 from openfl_like.plan.schema import Plan
@@ -125,6 +127,8 @@ class Collaborator:
     _met: bool = False
     _sought_since: float = 0.0
     _verified: set[str] = field(default_factory=set)
+    _session: CollaboratorSession | None = None
+    _progress_due: float = 0.0
     _files: CollaboratorFiles = field(init=False)
     _border: ModelBorder = field(init=False)
 
@@ -174,6 +178,7 @@ class Collaborator:
         client = AggregatorClient(self.settings.aggregator, self.settings.experiment, self.settings.credentials)
         try:
             async with client, client.participate() as session:
+                self._session = session
                 dismissal = await self._attend(session, contact)
             failure: FederationError = UnreachableError("the aggregator closes every session")
             if dismissal is None:
@@ -186,6 +191,7 @@ class Collaborator:
         else:
             return dismissal, failure
         finally:
+            self._session = None
             await self._end_job()
             now = asyncio.get_running_loop().time()
             if now - began > 2 * HANDSHAKE_S:  # no attempt to connect takes as long: it was there and had nothing to do
@@ -282,6 +288,13 @@ class Collaborator:
                 log.error("round %d failed", assignment.round, exc_info=error)
         session.report(TaskFailure(assignment.round, assignment.phase, self._without_text(failure)))
 
+    def _tell_progress(self, told: TaskProgress) -> None:
+        """Pass on how far the worker says it is, if that is not too often: submitted code may say anything."""
+        now = asyncio.get_running_loop().time()
+        if self._session is not None and now >= self._progress_due:
+            self._progress_due = now + EACH_S / 2
+            self._session.report(told)
+
     def _without_text(self, failure: Failure) -> Failure:
         """Leave out what code said and was fed, if this site keeps its logs: it may quote a patient's name, say."""
         if failure.kind is not FailureKind.TASK or shares_logs(self.settings.shard):
@@ -315,7 +328,8 @@ class Collaborator:
         while True:
             try:
                 worker = await self._ready_worker()
-                return await worker.perform(_with_time_left(assignment, loop.time() - began), model, out)
+                left = _with_time_left(assignment, loop.time() - began)
+                return await worker.perform(left, model, out, self._tell_progress)
             except WorkerEndedError as error:
                 await self._end_worker()
                 if restarts.exhausted:

@@ -1,8 +1,9 @@
 """The same plan with all its sites on this machine: the loop of the real federation over another runtime."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from openfl_like.federation.components import check_needs
 from openfl_like.federation.failure import OF_DEVICES
 from openfl_like.federation.parties import Outcome, PublishedVersion
 from openfl_like.federation.parts.source import WorkspaceParts
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked
 from openfl_like.frameworks.batched.obstacles import NotBatched
@@ -229,6 +231,15 @@ class Simulation:
         last = self._store.latest(ExperimentEnded.kind)
         return VirtualTotals.of(0.0 if last is None else last.time, self._store.events(0, (DevicesWorked.kind,)))
 
+    def _shown(self, loop: asyncio.AbstractEventLoop) -> Callable[[TaskProgressed], None]:
+        """Return what tells those who look on how far a task is; a task may go on when nobody does any more."""
+
+        def show(told: TaskProgressed) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.bus.show, told, time.time())
+
+        return show
+
     def _runtime(self) -> Runtime:
         ours = self._settings
         device = place_here(ours.plan.collaborator.settings.device)
@@ -243,6 +254,7 @@ class Simulation:
             workers=ours.workers,
             examine=ours.examine,
             tell=ours.tell,
+            progress=self._shown(asyncio.get_running_loop()),
         )
         runtime = cast("RuntimeFactory", resolve("runtime", ours.runtime))(sites, self._repository)
         devices = devices_of(ours.plan, ours.workspace, ours.shards)

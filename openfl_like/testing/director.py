@@ -371,7 +371,7 @@ class FakeClient(ExperimentsClient):
         return ExperimentRecord(known.summary, tuple(known.store.versions()), plan, surplus_of(known.store.events()))
 
     async def watch(
-        self, experiment: str, after: int = 0, *, stored: bool = False
+        self, experiment: str, after: int = 0, *, stored: bool = False, progress: bool = False
     ) -> AsyncGenerator[ExperimentSummary | Announced]:
         """Yield the summary, history and live events, and the summary again."""
         known = self._director.known(experiment)
@@ -380,7 +380,7 @@ class FakeClient(ExperimentsClient):
             for event in known.store.events(after):
                 yield event
         else:
-            async for event in known.bus.tail(after):
+            async for event in known.bus.tail(after, progress=progress):
                 yield event
             await known.ended.wait()
         yield known.summary

@@ -183,9 +183,9 @@ class AggregatorClient:
         """Tell that a collaborator's process has ended."""
         await self._peer.unary("ReportLoss", pb.LossReport(collaborator=collaborator, reason=reason))
 
-    async def watch(self, after: int = 0) -> AsyncIterator[Announced]:
-        """Yield the experiment's events after a sequence number until it ends."""
-        request = pb.WatchRequest(experiment=self._experiment, after=after)
+    async def watch(self, after: int = 0, *, progress: bool = False) -> AsyncIterator[Announced]:
+        """Yield the experiment's events after a sequence number until it ends; with progress, see `EventBus.show`."""
+        request = pb.WatchRequest(experiment=self._experiment, after=after, progress=progress)
         async for message in self._peer.answers("Watch", request):
             for item in watch_from(message):
                 if isinstance(item, Announced):
@@ -306,7 +306,7 @@ class AggregatorServicer:
     async def watch(self, call: Call) -> None:
         """Send history and live events."""
         request = await call.receive()
-        async for events in self._control.watch(request.after):
+        async for events in self._control.watch(request.after, progress=request.progress):
             await call.send(watch_to(events))
 
     async def cancel(self, call: Call) -> pb.CancelReply:

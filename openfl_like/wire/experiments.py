@@ -89,10 +89,13 @@ class ExperimentsClient:
         return record_from(reply)
 
     async def watch(
-        self, experiment: str, after: int = 0, *, stored: bool = False
+        self, experiment: str, after: int = 0, *, stored: bool = False, progress: bool = False
     ) -> AsyncGenerator[ExperimentSummary | Announced]:
-        """Yield history and live events until the experiment has ended; or only the events that are ``stored``."""
-        request = pb.WatchRequest(experiment=experiment, after=after, stored=stored)
+        """Yield history and live events until the experiment has ended; or only the events that are ``stored``.
+
+        With ``progress`` also how far tasks are: announcements without a sequence number.
+        """
+        request = pb.WatchRequest(experiment=experiment, after=after, stored=stored, progress=progress)
         async for message in self._peer.answers("Watch", request):
             for item in watch_from(message):
                 yield item
@@ -218,7 +221,10 @@ class ExperimentsServicer:
         """Send history and live events."""
         request = await call.receive()
         self._access.require(call.caller, request.experiment)
-        async for values in self._experiments.watch(request.experiment, request.after, stored=request.stored):
+        watched = self._experiments.watch(
+            request.experiment, request.after, stored=request.stored, progress=request.progress
+        )
+        async for values in watched:
             shown = [
                 self._access.shown(call.caller, value) if isinstance(value, ExperimentSummary) else value
                 for value in values

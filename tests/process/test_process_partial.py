@@ -6,7 +6,8 @@ import pytest
 from federations import PLAN, federation_of, shards
 from pace import limit
 
-from openfl_like.federation.announcements import AssignmentSent, ModelMade, UpdateReceived, only
+from openfl_like.federation.announcements import Announced, AssignmentSent, ModelMade, UpdateReceived, only
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.task import Phase, UpdatePartial
 
 pytestmark = pytest.mark.process
@@ -25,10 +26,18 @@ SLEEPY = (
 async def test_a_site_that_sleeps_in_its_third_batch_gives_three_batches(tmp_path: Path) -> None:
     async with federation_of(SITES, tmp_path) as (_, user):
         experiment = await user.submit(PLAN, *SLEEPY)
+        watched = [item async for item in user.client.watch(experiment, progress=True)]
         ended = await user.ended(experiment)
         assert ended.status == "FINISHED", ended.reason
         assert not ended.degraded
         history = await user.events(experiment)
+    events = [item for item in watched if isinstance(item, Announced)]
+    far = [event.announcement for event in events if not event.sequence]
+    assert all(isinstance(told, TaskProgressed) for told in far)
+    assert (1, "site-1", "train", 3) in {
+        (t.round, t.collaborator, t.task, t.batches) for t in only(events, TaskProgressed)
+    }
+    assert [event for event in events if event.sequence] == history, "how far a task was is in no history"
     assert only(history, UpdatePartial) == [UpdatePartial(1, "site-1", 12, 3)]
     (model,) = [told for told in only(history, ModelMade) if told.round == 1]
     assert model.weights == {"site-1": pytest.approx(12 / 52), "site-2": pytest.approx(40 / 52)}

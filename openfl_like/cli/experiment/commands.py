@@ -1,5 +1,6 @@
 """``fx experiment``: submit experiments, follow and end them."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from openfl_like.cli.output.console import emit, emit_line, file_facts, json_opt
 from openfl_like.cli.output.packing import tell_packing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from openfl_like.api.federation import Federation
     from openfl_like.federation.announcements import Announced
@@ -163,15 +164,15 @@ def _queued(federation: "Federation", summary: "ExperimentSummary", *, follow: b
     say(f"experiment {summary.id} is queued")
     stored = federation.watch(summary.id, stored=True) if summary.resumed_by else ()
     former = end_of_former_life(item for item in stored if isinstance(item, Announced))
-    _follow(federation.watch(summary.id, former), as_json=as_json)
+    _follow(partial(federation.watch, summary.id, former), as_json=as_json)
 
 
-def _follow(items: "Iterable[Announced | ExperimentSummary]", *, as_json: bool) -> None:
+def _follow(watch: "Callable[..., Iterable[Announced | ExperimentSummary]]", *, as_json: bool) -> None:
     """Show what happens, and end as the experiment ends."""
     from openfl_like.cli.experiment.outcome import raise_unless_finished
 
     screen = Screen(as_json=as_json)
-    last = screen.follow(items)
+    last = screen.follow(watch(progress=screen.has_bar))
     raise_unless_finished(last, seen=screen.end_was_seen)
 
 
@@ -217,7 +218,7 @@ def watch(experiment_id: str, after: int, director: str, certificates: Path | No
     Example: fx experiment watch heart_disease-1a2b3c4d
     """
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
-        _follow(federation.watch(found_id, after), as_json=as_json)
+        _follow(partial(federation.watch, found_id, after), as_json=as_json)
 
 
 @experiment.command()

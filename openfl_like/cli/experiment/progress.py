@@ -20,8 +20,10 @@ from openfl_like.federation.announcements import (
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
+    UpdateReceived,
     fields_of,
 )
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import DevicesWorked, UpdatePartial
@@ -48,6 +50,7 @@ class Bar:
         self._progress = Progress(*columns, console=terminal(OWN.out), transient=True)
         self._task = self._progress.add_task("", total=None)
         self._rounds: int | None = 0
+        self._working: dict[str, TaskProgressed] = {}
         self._seconds: deque[float] = deque(maxlen=RATED)
         self._virtual = False
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
@@ -69,11 +72,41 @@ class Bar:
                 if number and not self._virtual:  # how long a round takes here is not in its record
                     self._seconds.append(seconds)
                 left = None if self._rounds is None else self._rounds - number
+                self._working = {}
                 self._progress.update(self._task, completed=number, description=pace(self._seconds, left))
+            case TaskProgressed(collaborator=site):
+                self._working[site] = told
+                self._progress.update(self._task, description=within(tuple(self._working.values())))
+            case UpdateReceived(collaborator=site):
+                self._working.pop(site, None)
             case ExperimentEnded():
                 self._progress.stop()
             case _:
                 pass
+
+
+def within(working: Sequence[TaskProgressed]) -> str:
+    """Return how far sites are with their tasks: of several, how many there are and who is furthest behind.
+
+    Args:
+        working: The newest progress of each; at least one.
+    """
+    last = min(working, key=lambda told: (told.share or 0.0, told.collaborator))
+    who = f"last of {len(working)}: {last.collaborator}" if len(working) > 1 else last.collaborator
+    parts = [f"{who} {last.task} " + (f"{last.batches} batches" if last.share is None else f"{last.share:.0%}")]
+    if last.elapsed_s > 0:
+        rate = last.batches / last.elapsed_s
+        parts.append(f"{rate:.0f} batches/s" if rate >= WHOLE_S else f"{rate:.3g} batches/s")
+    if last.left_s is not None:
+        parts.append(f"{length(last.left_s)} left")
+    return ", ".join(parts)
+
+
+def length(seconds: float) -> str:
+    """Return a time as minutes and seconds, or hours."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 
 
 def pace(seconds: Sequence[float], left: int | None) -> str:
@@ -86,13 +119,10 @@ def pace(seconds: Sequence[float], left: int | None) -> str:
     if not seconds:
         return ""
     mean = sum(seconds) / len(seconds)
-    length = f"{mean:.0f}" if mean >= WHOLE_S else f"{mean:.3g}"
+    each = f"{mean:.0f}" if mean >= WHOLE_S else f"{mean:.3g}"
     if left is None:
-        return f"{length} s a round"
-    minutes, rest = divmod(round(mean * left), 60)
-    hours, minutes = divmod(minutes, 60)
-    togo = f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
-    return f"{length} s a round, {togo} to go"
+        return f"{each} s a round"
+    return f"{each} s a round, {length(mean * left)} to go"
 
 
 class Screen:
@@ -114,9 +144,18 @@ class Screen:
         self.end_was_seen = False
         self._bar = Bar() if bar and show is None and not as_json and OWN.out.isatty() else None
 
+    @property
+    def has_bar(self) -> bool:
+        """Whether there is a bar, which shows how far tasks are."""
+        return self._bar is not None
+
     def event(self, event: Announced) -> None:
         """Show an event."""
         told = event.announcement
+        if isinstance(told, TaskProgressed):
+            if self._bar is not None:
+                self._bar.event(told)
+            return
         if self._as_json:
             emit_line({"sequence": event.sequence, "time": event.time, "kind": event.kind, "fields": fields_of(told)})
         else:

@@ -58,7 +58,7 @@ class Allowance:
             planned: What the task says.
         """
         self._asked = True
-        wanted = self._wanted(planned)
+        wanted = self.epochs_wanted(planned)
         number, before = 0, -1
         while wanted is None or number < wanted:
             if self._task_batches in (self._work_batches, before):
@@ -149,7 +149,12 @@ class Allowance:
         late = self._ends is not None and self._clock() >= self._ends
         return late or (self._batch_limit is not None and self.batches_done >= self._batch_limit)
 
-    def _wanted(self, planned: int) -> int | None:
+    def epochs_wanted(self, planned: int) -> int | None:
+        """Return how many epochs are asked; None: batches are, in as many epochs as it takes.
+
+        Args:
+            planned: What the task says.
+        """
         if self._work is None:
             return planned
         if self._work.batches is not None:

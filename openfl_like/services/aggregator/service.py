@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -186,9 +187,9 @@ class Aggregator:
         self._runtime.committed(update)
         failpoint("aggregator.update.taken")
 
-    def watch(self, after: int) -> AsyncIterator[list[Announced]]:
-        """Return history and live events."""
-        return self._bus.batches(after)
+    def watch(self, after: int, *, progress: bool = False) -> AsyncIterator[list[Announced]]:
+        """Return history and live events, and how far tasks are if that is wanted."""
+        return self._bus.batches(after, progress=progress)
 
     async def cancel(self, caller: str) -> None:
         """End the experiment as CANCELLED."""
@@ -330,7 +331,7 @@ async def run_aggregator(
         experiment = _restore(settings, store, repository, parts)
         failpoint("aggregator.restored")
         deliveries = Deliveries(experiment.receipts, experiment.round)
-        runtime = MailboxRuntime(plan_digest(settings.plan), deliveries)
+        runtime = MailboxRuntime(plan_digest(settings.plan), deliveries, lambda told: bus.show(told, time.time()))
         loop = ExperimentLoop(experiment, runtime, Record(store, repository, bus.publish), SystemClock())
         door = _Door(settings, experiment)
         await stack.enter_async_context(background(*door.watching(loop.post)))

@@ -17,6 +17,7 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.history.life import SURPLUS
 from openfl_like.federation.parties import Outcome, PublishedVersion
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import ExperimentStore, Stores
 
@@ -30,6 +31,13 @@ class Feed:
     bus: EventBus
     store: ExperimentStore
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def relay(self, event: Announced) -> None:
+        """Tell watchers what an Aggregator tells: what it has committed, or how far a task is."""
+        if isinstance(event.announcement, TaskProgressed):
+            self.bus.show(event.announcement, event.time)
+        elif event.sequence:
+            self.bus.publish([event])
 
     def announce(self, announcement: Announcement) -> Announced:
         """Add to the history what the Director itself has to tell."""

@@ -371,9 +371,10 @@ class RunningExperiment:
         return self._rules.end is not None
 
     async def _follow(self, client: AggregatorClient) -> None:
-        async for event in client.watch(self._rules.seen):
-            self._rules.learn(event)
-            failpoint("director.relay.event")
+        async for event in client.watch(self._rules.seen, progress=True):
+            if event.sequence:
+                self._rules.learn(event)
+                failpoint("director.relay.event")
             self._context.on_event(event)
 
     def _begin_telling(self) -> None:

@@ -196,7 +196,7 @@ class Director:
         return ExperimentRecord(self._described(summary), tuple(versions), plan, surplus_of(told))
 
     async def watch(
-        self, experiment: str, after: int, *, stored: bool = False
+        self, experiment: str, after: int, *, stored: bool = False, progress: bool = False
     ) -> AsyncIterator[Sequence[ExperimentSummary | Announced]]:
         """Yield the summary, history and, unless only what is stored is wanted, live events, and the summary again.
 
@@ -212,7 +212,8 @@ class Director:
                 yield [waits]
             summary = self._known(experiment).summary
         told = stored or summary.status.ended
-        async for events in self._history(summary.id, after) if told else self.feeds.of(summary.id).bus.batches(after):
+        history = self._history(summary.id, after) if told else None
+        async for events in history or self.feeds.of(summary.id).bus.batches(after, progress=progress):
             yield events
         yield [self._described(self._known(experiment).summary)]
 
@@ -330,7 +331,7 @@ class Director:
             self.authority,
             self.roster,
             on_status,
-            on_event=lambda event: feed.bus.publish([event]),
+            on_event=feed.relay,
             announce=feed.announce,
             history=feed.store.events,
             standby=self.standby,

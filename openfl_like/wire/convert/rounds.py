@@ -12,6 +12,7 @@ from openfl_like.federation.ports import (
     Withdrawal,
 )
 from openfl_like.federation.reports.machine import MOST_BYTES, MachineFacts
+from openfl_like.federation.reports.progress import TaskProgress, checked_progress
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update, Work
 from openfl_like.wire.convert.values import decode_mapping, digest_from, encode_json, failure_from, failure_to
 from openfl_like.wire.protos import federation_pb2 as pb
@@ -41,6 +42,37 @@ def assignment_to(value: Assignment) -> pb.Assignment:
         batch_limit=value.batch_limit,
         work=None if value.work is None else _work_to(value.work),
     )
+
+
+def _progress_to(value: TaskProgress) -> pb.TaskProgress:
+    return pb.TaskProgress(
+        round=value.round,
+        phase=value.phase.value,
+        task=value.task,
+        epoch=value.epoch,
+        epochs=value.epochs,
+        batches=value.batches,
+        samples=value.samples,
+        of_samples=value.of_samples,
+        elapsed_s=value.elapsed_s,
+        metrics=dict(value.metrics),
+    )
+
+
+def _progress_from(message: pb.TaskProgress) -> TaskProgress:
+    progress = TaskProgress(
+        message.round,
+        Phase(message.phase),
+        bounded(message.task, MAX_NAME),
+        message.epoch,
+        message.epochs if message.HasField("epochs") else None,
+        message.batches,
+        message.samples,
+        message.of_samples,
+        message.elapsed_s,
+        dict(sorted(message.metrics.items())),
+    )
+    return checked_progress(progress)
 
 
 def _ready_to(value: Ready) -> pb.Ready:
@@ -137,6 +169,8 @@ def report_to(value: CollaboratorReport) -> pb.CollaboratorMessage:
     """Return the message of what a collaborator reports."""
     if isinstance(value, Ready):
         return pb.CollaboratorMessage(ready=_ready_to(value))
+    if isinstance(value, TaskProgress):
+        return pb.CollaboratorMessage(progress=_progress_to(value))
     if isinstance(value, TaskFailure):
         failure = pb.TaskFailure(round=value.round, phase=value.phase.value, failure=failure_to(value.failure))
         return pb.CollaboratorMessage(failed=failure)
@@ -150,6 +184,8 @@ def report_from(message: pb.CollaboratorMessage, collaborator: str) -> Collabora
     if message.HasField("failed"):
         failed = message.failed
         return TaskFailure(failed.round, Phase(failed.phase), failure_from(failed.failure))
+    if message.HasField("progress"):
+        return _progress_from(message.progress)
     return update_from(message.evaluated, collaborator)
 
 

@@ -465,14 +465,16 @@ class ListExperimentsReply(_message.Message):
     def __init__(self, experiments: _Optional[_Iterable[_Union[ExperimentSummary, _Mapping]]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
-    __slots__ = ("experiment", "after", "stored")
+    __slots__ = ("experiment", "after", "stored", "progress")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     after: int
     stored: bool
-    def __init__(self, experiment: _Optional[str] = ..., after: _Optional[int] = ..., stored: bool = ...) -> None: ...
+    progress: bool
+    def __init__(self, experiment: _Optional[str] = ..., after: _Optional[int] = ..., stored: bool = ..., progress: bool = ...) -> None: ...
 
 class EventRecord(_message.Message):
     __slots__ = ("sequence", "time", "kind", "fields_json")

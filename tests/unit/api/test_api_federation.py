@@ -93,7 +93,10 @@ class ScriptedClient:
             raise NotFoundError(f"there is no experiment '{experiment}'")
         return ExperimentRecord(SUMMARY, (), "{}")
 
-    async def watch(self, _: str, after: int, *, stored: bool = False) -> AsyncGenerator[ExperimentSummary | Announced]:
+    async def watch(
+        self, _: str, after: int, *, stored: bool = False, progress: bool = False
+    ) -> AsyncGenerator[ExperimentSummary | Announced]:
+        del progress
         self.stored = stored
         try:
             for item in HISTORY:

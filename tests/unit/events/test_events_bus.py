@@ -18,6 +18,7 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
     UpdateRefused,
 )
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 
@@ -98,6 +99,40 @@ async def test_a_listener_gets_history_and_then_what_happens(history: History, b
     bus.publish(history.commit())
     bus.publish(history.commit(2))
     assert await waiting == [3, 4, 5]
+
+
+def far(site: str, batches: int) -> TaskProgressed:
+    return TaskProgressed(1, Phase.TRAIN, site, "train", batches=batches)
+
+
+async def test_how_far_tasks_are_is_told_to_those_who_ask_and_only_the_newest(
+    history: History, bus: EventBus, timer: Timer
+) -> None:
+    bus.show(far("bern", 1), 5.0)
+    asking, plain = bus.tail(progress=True), bus.tail()
+    bus.publish(history.commit(1))
+    assert (await take(asking, 1), await take(plain, 1)) == ([1], [1])
+    hearing = asyncio.create_task(take(asking, 2))
+    await asyncio.sleep(0)
+    for batches in (2, 3, 4):
+        bus.show(far("bern", batches), 6.0)
+    bus.publish(history.commit(1, UpdateRefused(1, Phase.TRAIN, "bern", "")))
+    assert await hearing == [2, 0]
+    bus.show(far("bern", 5), 7.0)
+    bus.show(far("chur", 1), 7.0)
+    timer.end_pause()
+    async with asyncio.timeout(5):
+        found = [await anext(asking), await anext(asking)]
+    assert [event.announcement for event in found] == [far("bern", 5), far("chur", 1)]
+    bus.close()
+    assert (await rest(asking), await rest(plain)) == ([], [2])
+
+
+async def test_whoever_listens_late_is_not_told_how_far_tasks_were(history: History, bus: EventBus) -> None:
+    bus.show(far("bern", 1), 5.0)
+    bus.publish(history.commit(1))
+    bus.close()
+    assert await rest(bus.tail(progress=True)) == [1]
 
 
 async def test_a_listener_begins_where_it_wants(history: History, bus: EventBus) -> None:

@@ -31,6 +31,7 @@ from openfl_like.federation.ports import (
     TaskFailure,
     Withdrawal,
 )
+from openfl_like.federation.reports.progress import TaskProgress, TaskProgressed
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
@@ -51,7 +52,8 @@ class Aggregator:
     """A mailbox runtime, what it posted, and the sessions it holds."""
 
     def __init__(self) -> None:
-        self.runtime = MailboxRuntime(PLAN)
+        self.shown: list[TaskProgressed] = []
+        self.runtime = MailboxRuntime(PLAN, show=self.shown.append)
         self.posted: asyncio.Queue[Event] = asyncio.Queue()
         self.held: dict[str, asyncio.Task[None]] = {}
 
@@ -86,6 +88,17 @@ async def test_an_assignment_goes_to_its_collaborator_only(aggregator: Aggregato
     await aggregator.runtime.perform(SendAssignment(TRAIN))
     assert await bern.instruction() == TRAIN
     assert zurich.unread == 0
+
+
+async def test_what_is_told_of_awaited_tasks_is_shown_and_not_too_often(aggregator: Aggregator) -> None:
+    await aggregator.runtime.perform(SendAssignment(TRAIN))
+    far = TaskProgress(1, Phase.TRAIN, "train", batches=7)
+    reports = [far, replace(far, batches=8), replace(far, round=2), replace(far, phase=Phase.EVALUATE)]
+    await aggregator.connect("bern", *reports, TaskFailure(1, Phase.TRAIN, Failure(FailureKind.TASK, "no")))
+    assert isinstance(await aggregator.next(), TaskFailed)
+    await aggregator.connect("zurich", far, TaskFailure(1, Phase.TRAIN, Failure(FailureKind.TASK, "no")))
+    assert isinstance(await aggregator.next(), TaskFailed)
+    assert aggregator.shown == [TaskProgressed(1, Phase.TRAIN, "bern", "train", batches=7)]
 
 
 async def test_a_collaborator_joins_with_the_certificate_that_it_has_shown(aggregator: Aggregator) -> None:

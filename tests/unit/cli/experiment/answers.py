@@ -126,7 +126,10 @@ class Answers:
         surplus = {"bern": {"late": 2, "repeated": 3}, "zurich": {"unasked": 1}}
         return ExperimentRecord(self.end, (version,), "{}", surplus)
 
-    def watch(self, _: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
+    def watch(
+        self, _: str, after: int = 0, *, stored: bool = False, progress: bool = False
+    ) -> Iterator[ExperimentSummary | Announced]:
+        del progress
         yield summary()
         yield from FAILURE if stored else ()
         yield from (event for event in EVENTS if event.sequence > after and not stored)

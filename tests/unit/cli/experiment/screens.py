@@ -159,7 +159,10 @@ class Federation(Answers):
         )
         return ExperimentRecord(EXPERIMENTS[name], versions, "{}", {"va_long_beach": {"late": 2}})
 
-    def watch(self, name: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
+    def watch(
+        self, name: str, after: int = 0, *, stored: bool = False, progress: bool = False
+    ) -> Iterator[ExperimentSummary | Announced]:
+        del progress
         yield from (event for event in numbered(HISTORIES[name]) if event.sequence > after)
         if not stored:
             yield EXPERIMENTS[name]

@@ -185,7 +185,10 @@ def test_what_is_resumed_is_watched_from_its_new_life_on(run: Run, monkeypatch: 
     ]
     events = [Announced(number, 1.0, told) for number, told in enumerate(lives, 1)]
 
-    def watch(_: Answers, __: str, after: int = 0, *, stored: bool = False) -> Iterator[ExperimentSummary | Announced]:
+    def watch(
+        _: Answers, __: str, after: int = 0, *, stored: bool = False, progress: bool = False
+    ) -> Iterator[ExperimentSummary | Announced]:
+        del progress
         yield from (event for event in events if event.sequence > after)
         if not stored:
             yield summary(Status.FINISHED, "all rounds")

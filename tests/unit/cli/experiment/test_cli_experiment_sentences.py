@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.cli.experiment.progress import Screen, pace
+from openfl_like.cli.experiment.progress import Screen, pace, within
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.experiment.why import folded
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
@@ -20,6 +20,7 @@ from openfl_like.federation.announcements import (
     RoundFinished,
 )
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
@@ -175,3 +176,12 @@ def test_what_controllers_decided_is_told_when_it_is_something_new() -> None:
     assert sentence(RoundControlled(3, {}, many, {}, "enough")) == (
         "round 3 as controllers decided: 9 weights from x 1 to x 9; the end: enough"
     )
+
+
+def test_a_bar_tells_who_is_furthest_behind_and_what_is_left() -> None:
+    bern = TaskProgressed(1, Phase.TRAIN, "bern", "train", 1, 4, 30, 50, 100, 30.0)
+    chur = TaskProgressed(1, Phase.TRAIN, "chur", "train", 0, 4, 10, 50, 100, 40.0)
+    assert within([bern]) == "bern train 38%, 1 batches/s, 0:50 min left"
+    assert within([bern, chur]) == "last of 2: chur train 12%, 0.25 batches/s, 4:40 min left"
+    unknown = TaskProgressed(1, Phase.TRAIN, "zug", "train", 1, None, 30, 50, 100, 0.0)
+    assert within([unknown]) == "zug train 30 batches"

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from openfl_like.federation.ports import CollaboratorReport, Ready
+from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.reports.progress import TaskProgress
 from openfl_like.federation.task import Phase, Update
-from openfl_like.wire.convert.rounds import assignment_from, update_from, update_to
+from openfl_like.wire.convert.rounds import assignment_from, report_from, report_to, update_from, update_to
 from openfl_like.wire.protos import federation_pb2 as pb
 
 ME = "cleveland"
@@ -45,3 +48,25 @@ def test_json_that_is_nested_too_deep_is_malformed() -> None:
     call = pb.TaskCall(name="train", arguments_json='{"a":' + "[" * 100_000 + "]" * 100_000 + "}")
     with pytest.raises(ValueError, match="nested too deep"):
         assignment_from(pb.Assignment(round=1, phase="train", tasks=[call]), ME)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        Ready("ab"),
+        Ready("ab", MachineFacts(gpu=False, memory_bytes=1 << 34)),
+        Ready("ab", MachineFacts(gpu=True)),
+        TaskProgress(3, Phase.TRAIN, "train", 1, 4, 30, 50, 100, 2.5, {"loss": 0.25}),
+        TaskProgress(3, Phase.EVALUATE, "validate"),
+    ],
+)
+def test_what_a_collaborator_reports_comes_as_it_was(report: CollaboratorReport) -> None:
+    assert report_from(pb.CollaboratorMessage.FromString(report_to(report).SerializeToString()), ME) == report
+
+
+def test_a_peer_cannot_tell_a_progress_that_cannot_be() -> None:
+    message = pb.CollaboratorMessage(progress=pb.TaskProgress(round=1, phase="train", elapsed_s=float("nan")))
+    with pytest.raises(ValueError, match="the time of a progress is not one"):
+        report_from(message, ME)
+    enormous = pb.CollaboratorMessage(ready=pb.Ready(plan_digest="ab", memory_bytes=2**64 - 1))
+    assert report_from(enormous, ME) == Ready("ab", MachineFacts(memory_bytes=1 << 60))
