@@ -35,6 +35,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "per_fedavg": "openfl_like.frameworks.algorithms.per_fedavg:PerFedAvg",
         "mimelite": "openfl_like.frameworks.algorithms.mime:MimeLite",
         "mime": "openfl_like.frameworks.algorithms.mime:Mime",
+        "fedcurv": "openfl_like.frameworks.algorithms.fedcurv:FedCurv",
         "ditto": "openfl_like.frameworks.algorithms.ditto:Ditto",
     },
     "metric": {
@@ -50,6 +51,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "scaffold": "openfl_like.aggregation.algorithms:ScaffoldServer",
         "feddyn": "openfl_like.aggregation.algorithms:FedDynServer",
         "fednova": "openfl_like.aggregation.algorithms:FedNovaServer",
+        "fedcurv": "openfl_like.aggregation.algorithms:FedCurvServer",
     },
     "model_format": {
         "keras": "openfl_like.frameworks.formats.keras:KerasArchive",

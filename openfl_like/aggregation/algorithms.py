@@ -26,6 +26,8 @@ class ServerAlgorithm(Protocol):
     keeps something steps the model by itself, and allows no server optimizer."""
     averages: ClassVar[bool]
     """Whether it is made for a weighted average of updates, whose factors it changes, and for no other rule."""
+    sums: ClassVar[bool]
+    """Whether its own tensors are added up, whatever the rule makes of the model: each update counts once."""
 
     def weigh(self, shares: Vector, told: Told, given: Contributors) -> Vector:
         """Return the factors of the updates, each less the global model, of a rule that averages; float64 [K]."""
@@ -54,6 +56,7 @@ class _AsAlways:
 
     slots: ClassVar[tuple[str, ...]] = ()
     averages: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
 
     def weigh(self, shares: Vector, told: Told, given: Contributors) -> Vector:  # noqa: ARG002 - the protocol's
         """Leave the shares as they are."""
@@ -134,3 +137,18 @@ class FedNovaServer(_AsAlways):
                 )
         factors: Vector = shares * math.fsum(shares * accumulated) / accumulated
         return factors
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class FedCurvServer(_AsAlways):
+    """FedCurv, server side (Shoham et al. 2019, arXiv:1910.07796, section 3): what sites tell is added up.
+
+    From the sums each site takes off what it has told itself. The model is the plain average.
+
+    Attributes:
+        pull: The same as at the sites, which alone go by it.
+    """
+
+    pull: float
+    averages: ClassVar[bool] = True
+    sums: ClassVar[bool] = True

@@ -102,7 +102,11 @@ class Recipe:
     def own(self, schema: Schema, given: Contributors) -> dict[str, Own]:
         """Return what is done with each tensor that has a rule of its own; raises as `aggregate_files` does."""
         steps = [Stay() if each.rule is None else _made_at_once(each.rule, given) for each in self.choices]
-        return choices_for(schema, self.choices, steps)
+        found = choices_for(schema, self.choices, steps)
+        if getattr(self.algorithm, "sums", False):
+            total = Linear(np.ones(len(given.names)))
+            found |= {spec.name: total for spec in schema if spec.is_float and spec.name.startswith(ALGORITHM)}
+        return found
 
     def __post_init__(self) -> None:
         """Find out once what kind of rule it is: asking a value for its protocol costs more than a small round."""

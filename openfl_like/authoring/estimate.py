@@ -137,13 +137,17 @@ def _files(plan: Plan, sizes: Sizes) -> Iterator[Figure]:
 
 
 def _traffic(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
-    """Every model is fetched once by a site: to evaluate it, and it trains on the same file in the round after."""
+    """Every model is fetched once by a site: to evaluate it, and it trains on the same file in the round after.
+
+    Where updates are scored by other sites, a site that trains fetches one of these as well.
+    """
     cohort = expected_cohort(build_selector(plan), sites) if _any(plan, train=True) else 0
     receivers = sites if _any(plan, train=False) else cohort
     down, up = _sent(sizes.model), _sent(sizes.update) if cohort else MESSAGES_BYTES
-    yield Figure("to_site_per_round", down, ESTIMATED, "from the Aggregator to one site, in a round")
+    scored = down if plan.cross_evaluation is not None and cohort > 1 else 0
+    yield Figure("to_site_per_round", down + scored, ESTIMATED, "from the Aggregator to one site, in a round")
     yield Figure("from_site_per_round", up, ESTIMATED, "from one site to the Aggregator, in a round")
-    yield Figure("to_sites_per_round", receivers * down, ESTIMATED, f"to {receivers} sites together")
+    yield Figure("to_sites_per_round", receivers * down + cohort * scored, ESTIMATED, f"to {receivers} sites together")
     total = cohort * up + (sites - cohort) * MESSAGES_BYTES
     yield Figure("from_sites_per_round", total, ESTIMATED, f"from {cohort or sites} sites together")
 
@@ -171,7 +175,8 @@ def _disk(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
     keep = plan.model_store.keep
     kept = rounds + 1 if keep == "all" else min(rounds + 1, keep.last + 1)
     record = 3 * sizes.bundle + RECORD_BYTES + RECORD_ROUND_BYTES * rounds * sites
-    running = (kept + 1) * sizes.model + 2 * sites * sizes.update + record  # rounds overlap
+    decoded = sites * sizes.model if plan.cross_evaluation is not None and build_encoding(plan) is not None else 0
+    running = (kept + 1) * sizes.model + 2 * (sites * sizes.update + decoded) + record  # rounds overlap
     yield Figure("disk_aggregator", running, ESTIMATED, f"at the Director, at most, while it runs{unlimited}")
     ended = f"at the Director, at most, when it has ended{unlimited}"
     yield Figure("disk_record", kept * sizes.model + record, ESTIMATED, ended)

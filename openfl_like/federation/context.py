@@ -78,10 +78,14 @@ class ExperimentContext:
         self._dealt_in = number
 
     def calls(self, name: str, phase: Phase) -> tuple[TaskCall, ...]:
-        """The tasks of a collaborator in a phase of the open round."""
+        """The tasks of a collaborator in a phase of the open round; whoever has trained scores updates as well."""
+        if phase is Phase.CROSS_EVALUATE:
+            return self._called(tuple(self.plan.tasks), phase)
         if self.state.round is None or self._dealt_in != self.state.round.number:
             self.deal()
-        names = self._dealt.get(name, ())
+        return self._called(self._dealt.get(name, ()), phase)
+
+    def _called(self, names: tuple[str, ...], phase: Phase) -> tuple[TaskCall, ...]:
         if (names, phase) not in self._calls:
             self._calls[names, phase] = calls_in_phase(self.plan.tasks, names, phase)
         return self._calls[names, phase]

@@ -348,7 +348,7 @@ class SampleLimit(Section):
 class CrossEvaluation(Section):
     """The ``cross_evaluation:`` section: every update is scored by another site of the round, on that site's data.
 
-    A site is shown the update of another one for that; see docs/security.md.
+    A site is shown the update of another one for that; docs/aggregation.md says what that means.
 
     Attributes:
         metric: What the evaluations of the plan report that scores are compared by, as ``accuracy`` or

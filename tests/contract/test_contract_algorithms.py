@@ -242,7 +242,20 @@ def test_every_algorithm_with_a_half_at_the_aggregator_has_one_at_the_sites_with
 
 @pytest.mark.parametrize(
     "module",
-    ["base", "feddyn", "fednova", "fedprox", "gradients", "mime", "per_fedavg", "scaffold", "session", "state"],
+    [
+        "base",
+        "ditto",
+        "fedcurv",
+        "feddyn",
+        "fednova",
+        "fedprox",
+        "gradients",
+        "mime",
+        "per_fedavg",
+        "scaffold",
+        "session",
+        "state",
+    ],
 )
 def test_algorithms_need_no_framework(module: str, tmp_path: Path) -> None:
     code = f"import sys, openfl_like.frameworks.algorithms.{module}\n" + (

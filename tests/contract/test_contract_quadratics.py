@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openfl_like.aggregation.algorithms import FedDynServer, FedNovaServer, ScaffoldServer
+from openfl_like.aggregation.algorithms import FedCurvServer, FedDynServer, FedNovaServer, ScaffoldServer
 from openfl_like.frameworks.algorithms.ditto import Ditto
+from openfl_like.frameworks.algorithms.fedcurv import FedCurv
 from openfl_like.frameworks.algorithms.feddyn import FedDyn
 from openfl_like.frameworks.algorithms.fednova import FedNova
 from openfl_like.frameworks.algorithms.fedprox import FedProx
@@ -84,6 +85,38 @@ def test_ditto_keeps_each_site_between_its_own_minimum_and_the_global_model(
     assert found == pytest.approx(fixed_point(MOVED), abs=1e-9)
     own = [float(Ditto(pull=pull).personal(state)["x"][0]) for state in kept]
     assert own == pytest.approx(list((CURVATURES * CENTRES + pull * found) / (CURVATURES + pull)), abs=1e-6)
+
+
+def curved(pull: float, rounds: int, per_round: int) -> float:
+    """FedCurv by hand (arXiv:1910.07796, section 3), where the Fisher information of a site is its squared gradient."""
+    drawn, x, told = np.random.default_rng(5), 0.5, dict[int, tuple[float, float]]()
+    for _ in range(rounds):
+        chosen, found = sorted(drawn.choice(4, per_round, replace=False)), dict[int, tuple[float, float]]()
+        ends = []
+        for site in chosen:
+            a, c, y = CURVATURES[site], CENTRES[site], x
+            others = [pair for other, pair in told.items() if other != site]
+            for _ in range(STEPS[site]):
+                y -= RATE * (a * (y - c) + 2 * pull * sum(fisher * (y - there) for fisher, there in others))
+            found[site] = (a * (y - c)) ** 2, y
+            ends.append(y)
+        x, told = float(np.mean(ends)), found
+    return x
+
+
+@every
+@pytest.mark.parametrize("per_round", [4, 2], ids=["all", "half"])
+@pytest.mark.parametrize("pull", [0.01, 0.05])
+def test_fedcurv_is_its_formula_whoever_takes_part(tmp_path: Path, build: Build, pull: float, per_round: int) -> None:
+    server = FedCurvServer(pull=pull)
+    found = Federation(tmp_path, build, lambda: FedCurv(pull=pull), server).ends(12, per_round)
+    assert found == pytest.approx(curved(pull, 12, per_round), abs=1e-9)
+    assert abs(found - curved(0.0, 12, per_round)) > 1e-3
+
+
+def test_fedcurv_without_pull_ends_where_averaging_does(tmp_path: Path) -> None:
+    found = Federation(tmp_path, NumpySite, lambda: FedCurv(pull=0.0), FedCurvServer(pull=0.0)).ends(80)
+    assert found == pytest.approx(fixed_point(MOVED), abs=1e-9)
 
 
 @every

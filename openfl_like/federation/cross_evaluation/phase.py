@@ -65,10 +65,10 @@ def ask(context: ExperimentContext, state: RoundState, models: dict[str, str]) -
         return
     scoring.models, scoring.updates, scoring.assigned = dict(models), state.updates, state.assigned
     scoring.absent, state.absent = state.absent, {}
-    able = [name for name in sorted(scoring.pairs) if context.calls(name, Phase.CROSS_EVALUATE)]
-    awaited = tuple(context.roster.awaited(able))
+    scorers = sorted(scoring.pairs)
+    awaited = tuple(context.roster.awaited(scorers))
     open_phase(context, state, Phase.CROSS_EVALUATE, awaited)
-    for name in sorted({*able} - {*awaited}):
+    for name in sorted({*scorers} - {*awaited}):
         mark_absent(context, state, name, context.roster.one(name).absence)
 
 

@@ -52,6 +52,21 @@ class SiteGradients:
             count += len(samples)
         return {name: gradient / count for name, gradient in total.items()}
 
+    def squares_of_all(self, weights: Tensors) -> Tensors:
+        """Return about the mean, over the site's samples, of the squares of their gradients at these weights.
+
+        It is taken from the mean gradients g of batches of n samples, as the mean of n g^2: where the gradients of
+        samples add up to nothing, as at the end of training, that is the same on average, and it costs no more than
+        `of_all`. Raises as that does.
+        """
+        model, total, count = self._able(), dict[str, Tensor](), 0
+        for samples, targets in self._batches():
+            for name, gradient in model.gradients_at(weights, samples, targets).items():
+                share = len(samples) ** 2 * (gradient * gradient)
+                total[name] = total[name] + share if name in total else share
+            count += len(samples)
+        return {name: square / count for name, square in total.items()}
+
     def _able(self) -> GradientsAnywhere:
         if self._model is None:
             raise _no_data()

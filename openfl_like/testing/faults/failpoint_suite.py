@@ -36,6 +36,8 @@ from openfl_like.testing.gate import Gate
 ROUNDS = 2
 KEEPING = "server_optimizer.template=fedavgm"
 """Something is kept from the first round to the second one: that has points of its own."""
+SCORED = "cross_evaluation={metric: loss, threshold: 1000000}"
+"""Sites score each other's updates, and find none that is to be dropped."""
 END_S = 45.0
 LAND_S = 8.0
 FROZEN_S = 2.0
@@ -124,8 +126,8 @@ class Bench:
     async def prepare(self) -> None:
         """Run the plan undisturbed."""
         rounds = f"aggregator.settings.rounds_to_train={ROUNDS}"
-        self._short = self.client.pack(self.arena.plan, (rounds, KEEPING))
-        self._held = self.client.pack(self.arena.plan, (rounds, KEEPING, self.gate.setting))
+        self._short = self.client.pack(self.arena.plan, (rounds, KEEPING, SCORED))
+        self._held = self.client.pack(self.arena.plan, (rounds, KEEPING, SCORED, self.gate.setting))
         self._unevaluated = self.client.pack(self.arena.plan, (rounds, KEEPING, *TRAIN_ONLY))
         await self._run_undisturbed(self._short)
 

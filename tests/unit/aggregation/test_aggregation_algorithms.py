@@ -7,6 +7,7 @@ import pytest
 
 from openfl_like.aggregation.adaptive import FedAdam
 from openfl_like.aggregation.algorithms import (
+    FedCurvServer,
     FedDynServer,
     FedNovaServer,
     ScaffoldServer,
@@ -51,6 +52,25 @@ def test_the_control_of_all_moves_by_the_part_that_took_part(tmp_path: Path, eli
     assert made["w"].tolist() == [3.0] * 3
     assert made[CONTROL].tolist() == [3.0 + moved * 4.0]
     assert kept == {}
+
+
+def test_what_fedcurv_sends_is_added_up_whatever_the_updates_weigh_in_the_model(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "base", model(0.0, control=50.0), sync=False)
+    weights, updates = (1.0, 3.0), (model(4.0, control=2.0), model(8.0, control=5.0))
+    items = [
+        UpdateFile(f"site-{place}", TensorMemory.of(update), weight)
+        for place, (update, weight) in enumerate(zip(updates, weights, strict=True))
+    ]
+    recipe = Recipe(WeightedAverage(), FedAvgM(learning_rate=0.5), FedCurvServer(pull=1.0))
+    aggregate_files(
+        recipe, items, Output(tmp_path / "out", tmp_path / "state", sync=False), start=Start(1, tmp_path / "base")
+    )
+    made = read_tensors(tmp_path / "out")
+    assert (made["w"].tolist(), made[CONTROL].tolist()) == ([3.5] * 3, [7.0])
+    aggregate_files(
+        recipe, items[:1], Output(tmp_path / "out", tmp_path / "state", sync=False), start=Start(1, tmp_path / "base")
+    )
+    assert read_tensors(tmp_path / "out")[CONTROL].tolist() == [2.0]
 
 
 def test_a_server_optimizer_steps_the_model_and_not_what_the_algorithm_sends(tmp_path: Path) -> None:

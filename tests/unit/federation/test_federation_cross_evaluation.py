@@ -134,6 +134,12 @@ def test_every_site_scores_the_update_of_another_with_the_tasks_that_look_at_the
     assert played.told(RoundFinished)[0].absent == {}
 
 
+def test_whoever_trains_scores_whatever_its_group_does() -> None:
+    groups = [{"name": "all", "collaborators": [*SITES], "tasks": ["train"]}]
+    played = Scored({"threshold": 0.5}, assigner={"template": "static", "settings": {"groups": groups}}).run()
+    assert played.scored().scores == GOOD
+
+
 def test_a_verdict_falls_on_whose_update_it_is_and_not_on_who_scored_it() -> None:
     played = Scored({"threshold": 0.5}, {**GOOD, "c": 0.1}).run()
     scorer = played.scored().scorers["c"]

@@ -2,6 +2,7 @@
 time."""
 
 import json
+from collections.abc import Sequence
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from openfl_like.federation.events import (
     ExperimentStarted,
     FinishExperiment,
     ModelAggregated,
+    PlaceUpdates,
     PublishVersion,
     ResumeRequested,
     SendAssignment,
@@ -32,6 +34,7 @@ from openfl_like.federation.events import (
     TimerFired,
     UncountedUpdateArrived,
     UpdateCommitted,
+    UpdatesPlaced,
     UpdatesValidated,
     ValidateUpdates,
 )
@@ -41,10 +44,11 @@ from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
 
+Work = ValidateUpdates | PlaceUpdates | Aggregate
 SITES = st.sampled_from(["a", "b", "c", "d"])
 
 
-def make_plan(rounds: int, fraction: float | None, late_join: str) -> Plan:
+def make_plan(rounds: int, fraction: float | None, late_join: str, *, scored: bool) -> Plan:
     return Plan.model_validate(
         {
             "name": "demo",
@@ -55,6 +59,7 @@ def make_plan(rounds: int, fraction: float | None, late_join: str) -> Plan:
             "admission": {"collaborators": ["a", "b", "c"], "min_collaborators": 2, "late_join": late_join},
             "participation": {"policy": "quorum" if fraction else "exact", "min_fraction": fraction},
             "deadline": {"round_s": 30},
+            "cross_evaluation": {"metric": "accuracy", "threshold": 0.4} if scored else None,
         }
     )
 
@@ -68,13 +73,16 @@ class AnyOrder(RuleBasedStateMachine):
         late_join=st.sampled_from(["next_round", "deny"]),
         initial_model=st.sampled_from(["", "given"]),
         joining=st.sampled_from(["abc", "abc", "ab", "a"]),
+        scored=st.booleans(),
     )
-    def begin(self, rounds: int, fraction: float | None, late_join: str, initial_model: str, joining: str) -> None:
-        self.plan = make_plan(rounds, fraction, late_join)
+    def begin(
+        self, rounds: int, fraction: float | None, late_join: str, initial_model: str, joining: str, *, scored: bool
+    ) -> None:
+        self.plan = make_plan(rounds, fraction, late_join, scored=scored)
         self.experiment = Experiment("exp-1", self.plan, (), initial_model)
         self.assignments: list[Assignment] = []
         self.timers: list[str] = []
-        self.steps: list[ValidateUpdates | Aggregate] = []
+        self.steps: list[Work] = []
         self.committed: set[tuple[int, str, str]] = set()
         self.published: list[int] = []
         self.ending: tuple[Status, str] | None = None
@@ -88,10 +96,11 @@ class AnyOrder(RuleBasedStateMachine):
         for command in self.experiment.handle(event, 0.0):
             match command:
                 case SendAssignment(assignment):
+                    self.check_scorer(assignment)
                     self.assignments.append(assignment)
                 case StartTimer(timer):
                     self.timers.append(timer)
-                case ValidateUpdates() | Aggregate():
+                case ValidateUpdates() | PlaceUpdates() | Aggregate():
                     self.check_updates(command)
                     self.steps.append(command)
                 case PublishVersion(version):
@@ -102,7 +111,13 @@ class AnyOrder(RuleBasedStateMachine):
                     assert self.ending is None
                     self.ending = (status, reason)
 
-    def check_updates(self, command: ValidateUpdates | Aggregate) -> None:
+    def check_scorer(self, assignment: Assignment) -> None:
+        """Nobody scores its own update."""
+        if assignment.phase is Phase.CROSS_EVALUATE:
+            assert assignment.model.startswith("of-")
+            assert assignment.model != f"of-{assignment.collaborator}"
+
+    def check_updates(self, command: Work) -> None:
         names = [update.collaborator for update in command.updates]
         assert names
         assert names == sorted(set(names))
@@ -113,10 +128,11 @@ class AnyOrder(RuleBasedStateMachine):
         assert {*finished.contributors} <= {name for number, name, _ in self.committed if number == finished.round}
 
     def commit(self, assignment: Assignment, digest: str) -> None:
-        wanted = "" if assignment.phase is Phase.EVALUATE else digest
+        wanted = digest if assignment.phase.returns_model else ""
         name = assignment.collaborator
         self.committed.add((assignment.round, name, wanted))
-        metrics = {"validate": {"accuracy": 0.5}} if assignment.phase is Phase.EVALUATE else {}
+        score = 0.1 if assignment.phase is Phase.CROSS_EVALUATE and digest.endswith("other") else 0.5
+        metrics = {} if assignment.phase.returns_model else {"validate": {"accuracy": score}}
         self.feed(UpdateCommitted(Update(assignment.round, assignment.phase, name, wanted, 3, metrics)))
 
     @rule(name=SITES)
@@ -188,11 +204,14 @@ class AnyOrder(RuleBasedStateMachine):
             self.steps.pop()
         self.perform(step, refuse=refuse)
 
-    def perform(self, step: ValidateUpdates | Aggregate, *, refuse: bool = False) -> None:
+    def perform(self, step: Work, *, refuse: bool = False) -> None:
         if isinstance(step, Aggregate):
             before = len(self.experiment.versions)
             self.feed(ModelAggregated(step.round, f"model-{step.round}"))
             assert len(self.experiment.versions) - before <= 1
+        elif isinstance(step, PlaceUpdates):
+            models = {update.collaborator: f"of-{update.collaborator}" for update in step.updates}
+            self.feed(UpdatesPlaced(step.round, models))
         else:
             problems = {step.updates[0].collaborator: "not finite"} if refuse else {}
             self.feed(UpdatesValidated(step.round, problems))
@@ -219,12 +238,19 @@ class AnyOrder(RuleBasedStateMachine):
         self.ending = None
         self.restart(ResumeRequested("bob"))
 
+    @rule(name=SITES)
+    def restart_without_a_file(self, name: str) -> None:
+        """A process begins anew, and an update in its spool is damaged."""
+        lost = [name for update in self.experiment.kept_updates if update.collaborator == name]
+        self.restart(lost=lost)
+
     @rule()
-    def restart(self, *first: Event) -> None:
+    def restart(self, *first: Event, lost: Sequence[str] = ()) -> None:
         snapshot = self.experiment.snapshot()
         self.experiment = Experiment.restore(self.plan, json.loads(json.dumps(snapshot)), self.experiment.versions)
         assert self.experiment.snapshot() == snapshot
         self.timers, self.steps = [], []
+        self.experiment.lose_updates(lost)
         for event in (*first, ExperimentStarted()):
             self.feed(event)
 

@@ -72,6 +72,8 @@ CHOICES: dict[str, Sequence[Choice]] = {
         {"algorithm": part("mime")},
         {"algorithm": part("mimelite")},
         {"algorithm": part("per_fedavg", alpha=0.05)},
+        {"algorithm": part("ditto", pull=0.5, rate=0.05)},
+        {"algorithm": part("fedcurv", pull=0.001)},
     ],
     "aggregation": [
         {},
