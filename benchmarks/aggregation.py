@@ -3,20 +3,23 @@
 The updates are in the page cache. Two floors, in turn with each run, on one thread: `read` adds up each memory map
 block by block, `copy` copies it into a buffer. Neither weighs, casts, compares, writes or digests anything. Beside each
 rule, it is done as one would write it in NumPy at first, on a gigabyte at most (`bare/naive_rules.py`); nothing is
-written or digested there, either.
+written or digested there, either. Rules of a workspace run in a referee: ``--rules "median, referee"`` is what that
+costs.
 
 Example: python benchmarks/aggregation.py --megabytes 1000 --updates 8
 """
 
 import argparse
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, fields
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
+from typing import Any, cast
 
 import numpy as np
 from apart import Apart, Spent, Work
@@ -28,11 +31,13 @@ from openfl_like.aggregation.clipping import CenteredClipping, NormBoundedMean
 from openfl_like.aggregation.engine import Output, Recipe, Start, UpdateFile, aggregate_files
 from openfl_like.aggregation.geometric_median import GeometricMedian
 from openfl_like.aggregation.krum import Bulyan, Krum, MultiKrum
-from openfl_like.aggregation.rules import Median, TrimmedMean, WeightedAverage
+from openfl_like.aggregation.rules import AggregationRule, Median, TrimmedMean, WeightedAverage
 from openfl_like.aggregation.server_optimizers import FedAvgM
 from openfl_like.aggregation.trust import FLTrust
 from openfl_like.aggregation.validators import Finite, validate_update
 from openfl_like.federation.task import Phase, Update
+from openfl_like.plan.section import Component
+from openfl_like.processes.referee.parts import RefereeParts
 from openfl_like.runtimes.models import in_threads
 from openfl_like.tensors.container import TensorFile, TensorWriter
 from openfl_like.tensors.named import TensorSpec
@@ -51,6 +56,9 @@ RULES: dict[str, Recipe] = {
     "weighted average, fedavgm": Recipe(WeightedAverage(), FedAvgM()),
     "weighted average, fedadam": Recipe(WeightedAverage(), FedAdam()),
 }
+REFEREED = ", referee"
+"""Ends the name of a case in which a referee runs the rule, as if a workspace had brought it."""
+IN_REFEREE = [f"{name}{REFEREED}" for name in ("weighted average", "median", "krum")]
 TENSORS = 10
 BLOCK = 1 << 18
 
@@ -97,7 +105,20 @@ def combine(paths: list[Path], rule: str, sync: bool) -> None:  # noqa: FBT001 -
         out.replace(recyclable)
     contributions = [UpdateFile(path.name, path, 1.0 + number) for number, path in enumerate(paths)]
     output = Output(out, out.with_name("state"), sync=sync, recyclable=recyclable)
-    aggregate_files(RULES[rule], contributions, output, start=Start(1, paths[0]), executor=in_threads)
+    aggregate_files(_recipe(rule), contributions, output, start=Start(1, paths[0]), executor=in_threads)
+
+
+@cache  # one referee for all rounds of the process, as an Aggregator has one
+def _recipe(rule: str) -> Recipe:
+    recipe = RULES[rule.removesuffix(REFEREED)]
+    if not rule.endswith(REFEREED):
+        return recipe
+    given = type(recipe.rule)
+    settings = {each.name: getattr(recipe.rule, each.name) for each in fields(cast("Any", recipe.rule))}
+    component = Component(template=f"{given.__module__}:{given.__name__}", settings=settings)
+    parts = RefereeParts(Path(__file__).parent)
+    atexit.register(parts.close)
+    return Recipe(cast("AggregationRule", parts.build("aggregation", component, "aggregation")))
 
 
 def check(paths: list[Path]) -> None:
@@ -189,7 +210,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000, help="of one update")
     parser.add_argument("--updates", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--rules", nargs="*", choices=RULES, default=list(RULES))
+    parser.add_argument("--rules", nargs="*", choices=[*RULES, *IN_REFEREE], default=[*RULES, *IN_REFEREE])
     parser.add_argument("--sync", action="store_true", help="wait for the disk, as an Aggregator does")
     parser.add_argument("--directory", type=Path, help="where there is space for one file more than updates")
     parser.add_argument("--quick", action="store_true", help="32 MB")

@@ -17,6 +17,7 @@ CONTENTS = {
         ),
         "Topics": (
             "docs/workspaces",
+            "docs/workspace-parts",
             "docs/frameworks",
             "docs/data",
             "docs/simulation",

@@ -25,7 +25,7 @@ PLAN_OF = {
     "sklearn_breast_cancer": "breast_cancer_sklearn",
     "keras_digits": "digits_keras",
 }
-OWN_DATA = [pytest.param(name, marks=marks_of("torch")) for name in ("csv", "torch_zoo")]
+OWN_DATA = [pytest.param(name, marks=marks_of("torch")) for name in ("csv", "torch_zoo")] + ["numpy_parts"]
 """The templates for files of one's own; there are no ready-made plans of them."""
 
 
@@ -101,11 +101,11 @@ def test_the_ready_made_plan_is_the_template_s_own(template: str) -> None:
 
 
 def test_every_template_and_plan_is_known_here() -> None:
-    assert set(templates()) == {*PLAN_OF, "csv", "torch_zoo"}
+    assert set(templates()) == {*PLAN_OF, "csv", "torch_zoo", "numpy_parts"}
     assert set(installed_plans()) == {*PLAN_OF.values(), "digits_devices", "digits_dirichlet", "digits_quorum"}
 
 
-@pytest.mark.parametrize("template", [*PLAN_OF, "csv", "torch_zoo"])
+@pytest.mark.parametrize("template", [*PLAN_OF, "csv", "torch_zoo", "numpy_parts"])
 def test_a_template_is_complete(template: str) -> None:
     folder = template_path(template)
     for name in ("README.md", "plan.yaml", "requirements.txt", "src/__init__.py"):

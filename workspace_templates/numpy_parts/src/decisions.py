@@ -52,7 +52,7 @@ class MoreWhenStuck:
 
     def decide(self, view: ControlView) -> Control:
         """Compare the last two versions; the state is how many epochs there are now."""
-        now = self.epochs if view.state is None else int(view.state)
+        now = self.epochs if not isinstance(view.state, int) else view.state
         known = [version.metrics[self.metric] for version in view.versions if self.metric in version.metrics]
         if len(known) > 1 and known[-1] >= known[-2]:
             now = min(now + 1, self.most)

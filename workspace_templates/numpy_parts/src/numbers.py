@@ -3,9 +3,14 @@
 They see a model in blocks, in any order and from several threads: an element may depend on its own column only.
 """
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
+
+from openfl_like.aggregation.steps import Contributors
+from openfl_like.federation.task import Update
+from openfl_like.tensors.encoded import ModelReader
 
 
 class LargestStep:
@@ -20,7 +25,7 @@ class LargestStep:
     def __init__(self, limit: float) -> None:
         self.limit = limit
 
-    def check(self, update, base, facts) -> str:
+    def check(self, update: ModelReader, base: ModelReader | None, facts: Update) -> str:
         """Say why it must not count; empty if it may."""
         if base is None:
             return ""  # the initial model
@@ -47,7 +52,8 @@ class MiddleHalf:
         """Combine K updates of n elements, float64 [K, n], to float64 [n]."""
         out = len(blocks) // 4
         rows = np.sort(blocks, axis=0)[out : len(blocks) - out]
-        return rows.sum(axis=0) / len(rows)
+        mean: np.ndarray = rows.sum(axis=0) / len(rows)
+        return mean
 
 
 class CarriedDriftServer:
@@ -64,14 +70,15 @@ class CarriedDriftServer:
     def __init__(self, share: float, keep: float) -> None:
         self.share, self.keep = share, keep
 
-    def weigh(self, shares, told, given):
+    def weigh(self, shares: np.ndarray, told: Callable[[str], np.ndarray], given: Contributors) -> np.ndarray:
         """Leave the shares of the updates as they are."""
         return shares
 
-    def step(self, base, target, state, given):
+    def step(self, base: np.ndarray, target: np.ndarray, state: np.ndarray, given: Contributors) -> np.ndarray:
         """Take what the rule made of the updates as the next model."""
         return target
 
-    def own(self, base, combined, given):
+    def own(self, base: np.ndarray, combined: np.ndarray, given: Contributors) -> np.ndarray:
         """Return the next drift, of the one before and of what the rule made of the sites' drifts."""
-        return self.keep * base + (1 - self.keep) * combined
+        drift: np.ndarray = self.keep * base + (1 - self.keep) * combined
+        return drift
