@@ -7,22 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from traceback import walk_tb
-from types import TracebackType
 from typing import cast
 
 import numpy as np
 from blake3 import blake3
 
 from openfl_like import registry
-from openfl_like.errors import FederationError, TaskError
+from openfl_like.errors import TaskError
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.components import build_encoding
 from openfl_like.federation.devices.placement import CPU
-from openfl_like.federation.failure import MAX_NAME, FailedTaskError, Failure, FailureKind, bounded, one_line
+from openfl_like.federation.failure import FailedTaskError, Failure, FailureKind, one_line
 from openfl_like.federation.seeds import compression_seed
 from openfl_like.federation.task import Assignment, Phase, TaskCall, Update
 from openfl_like.frameworks.algorithms.base import NO_HOOKS, is_algorithms
@@ -43,6 +41,7 @@ from openfl_like.frameworks.runner import (
     without_optimizer,
 )
 from openfl_like.frameworks.tasks.allowance import Allowance
+from openfl_like.frameworks.tasks.blame import Blame, FailedBatch
 from openfl_like.frameworks.tasks.given_model import (
     GivenModel,
     GlobalModel,
@@ -54,7 +53,7 @@ from openfl_like.frameworks.tasks.given_model import (
 )
 from openfl_like.frameworks.tasks.parts import check_members, parameters_of
 from openfl_like.frameworks.tasks.progress import Progress
-from openfl_like.frameworks.training import Training, call_of_ours, comes_of
+from openfl_like.frameworks.training import Training
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import check_keywords
 from openfl_like.plan.schema import FILE, PERSONAL, Plan
@@ -125,7 +124,6 @@ class Performer:
         state: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._task = ""
         self._plan = plan
         self._loader_factory: Callable[[Shard], DataLoader[object]] | None = None
         self._parameters: dict[str, frozenset[str]] = {}
@@ -138,6 +136,7 @@ class Performer:
         self._task_metrics = TaskMetrics()
         self.progress = Progress()
         self._code = ModuleScope(workspace)
+        self._blame = Blame(self._code.directory, lambda: _failed_batch(getattr(self, "_runner", None)))
         with self._code.active(), self._blame(f"the algorithm '{plan.algorithm.template}'"):
             self._session = build_session(plan.algorithm)
         settings = plan.collaborator.settings
@@ -249,7 +248,7 @@ class Performer:
             TensorError: If the model file is malformed.
         """
         start, process = time.perf_counter(), os.getpid()
-        self._task = ""
+        self._blame.task = ""
         self._allowance.begin(assignment)
         self.progress.begin(assignment)
         try:
@@ -257,7 +256,7 @@ class Performer:
         except FailedTaskError:
             raise
         except TaskError as error:
-            failure = Failure(FailureKind.TASK, one_line(error), task=self._task)
+            failure = Failure(FailureKind.TASK, one_line(error), task=self._blame.task)
             raise FailedTaskError(error.message, failure, cure=error.cure) from error
         finally:
             if os.getpid() != process:
@@ -304,7 +303,7 @@ class Performer:
         work = _Tasks(assignment, self._sent(assignment, model), held=model)
         personal = self._personal_model(assignment, model)
         for call in assignment.tasks:
-            self._task = call.name
+            self._blame.task = call.name
             wanted = personal if call.apply == PERSONAL else self._wanted(call, work, model)
             if wanted is not None and wanted != work.held:
                 self._keep(work, out)
@@ -325,7 +324,7 @@ class Performer:
             if not work.trained:
                 raise TaskError("no task of the training phase trains", cure="add a task that does to the plan")
             self._keep(work, out)
-        self._task = ""
+        self._blame.task = ""
         return work
 
     def _begin(self, assignment: Assignment, model: GlobalModel) -> None:
@@ -483,53 +482,8 @@ class Performer:
             keep_manifest(out, manifest)
         return manifest.digest
 
-    def _blame(self, what: str) -> "_Blame":
-        """Turn whatever the workspace's code raises into a `TaskError` that names the innermost of its lines."""
-        return _Blame(self, what)
 
-    def failed_at(self, what: str, error: BaseException) -> FailedTaskError:
-        """Return the error that says what was done when the workspace's code raised another one, and where."""
-        text = f"{what} raised {type(error).__name__}: {one_line(error)}"[:_LONGEST_REASON]
-        file, line = self._line_of(error)
-        place = f" ({file}:{line})" if file else ""
-        step = "" if self._task else what
-        kind = bounded(type(error).__name__, MAX_NAME)
-        failure = Failure(FailureKind.TASK, one_line(error), kind, file=file, line=line, task=self._task, step=step)
-        return FailedTaskError(text + place, self._with_batch(failure, error))
-
-    def _with_batch(self, failure: Failure, error: BaseException) -> Failure:
-        """Add what the platform's own training loop was at, if that is where an error came from."""
-        runner = getattr(self, "_runner", None)  # there is none while it is being built
-        training = getattr(runner, "training", None)
-        over = training.failed if isinstance(training, Training) else None
-        if over is None or not comes_of(error, over.error):
-            return failure
-        call = "" if failure.file or isinstance(error, FederationError) else bounded(call_of_ours(error), MAX_NAME)
-        samples, targets = (bounded(form, MAX_NAME) for form in (over.samples, over.targets))
-        return replace(failure, call=call, samples=samples, targets=targets)
-
-    def _line_of(self, error: BaseException) -> tuple[str, int]:
-        place = ("", 0)
-        for frame, number in walk_tb(error.__traceback__):
-            file = Path(frame.f_code.co_filename)
-            if file.is_relative_to(self._code.directory):
-                place = bounded(file.relative_to(self._code.directory).as_posix(), MAX_NAME), number
-        return place
-
-
-@dataclass(slots=True)
-class _Blame:
-    """See `Performer._blame`. A class, because it is entered several times a task and a generator costs more."""
-
-    performer: Performer
-    what: str
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Raise what is to be told, unless whoever runs a simulation interrupts it."""
-        if error is not None and not isinstance(error, KeyboardInterrupt):  # also SystemExit, and CancelledError
-            raise self.performer.failed_at(self.what, error) from error
+def _failed_batch(runner: TaskRunner | None) -> FailedBatch | None:
+    """The batch that the platform's own training loop was at when it raised; there is no runner while it is built."""
+    training = getattr(runner, "training", None)
+    return training.failed if isinstance(training, Training) else None

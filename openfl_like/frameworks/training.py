@@ -1,10 +1,6 @@
 """The one training loop, for every framework."""
 
-import linecache
 from collections.abc import Callable, Iterable, Sized
-from dataclasses import dataclass
-from pathlib import Path
-from traceback import walk_tb
 from typing import TypeVar
 
 from openfl_like.errors import UsageError
@@ -24,28 +20,13 @@ from openfl_like.frameworks.runner import (
 )
 from openfl_like.frameworks.targets import check_class_numbers
 from openfl_like.frameworks.tasks.allowance import Allowance, size_of
+from openfl_like.frameworks.tasks.blame import FailedBatch
 from openfl_like.frameworks.tasks.progress import Progress
 
-_OURS = Path(__file__).resolve().parent
 BatchT = TypeVar("BatchT", bound=Sized)
 ONE_SAMPLE = "(the batch has one sample: set drop_last: true, or another batch_size, in data_loader.settings)"
 Step = Callable[[BatchT, BatchT], Observation]
 """Takes a step with a batch, samples and targets; gives what the model made of it before."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedBatch:
-    """A batch over which a step raised, without its values.
-
-    Attributes:
-        error: What was raised.
-        samples: Their dtype and shape.
-        targets: Their dtype and shape.
-    """
-
-    error: Exception
-    samples: str
-    targets: str
 
 
 class Training:
@@ -195,21 +176,6 @@ class FormerNames:
     @_epoch.setter
     def _epoch(self, epoch: int) -> None:
         self.training.epoch = epoch
-
-
-def comes_of(error: BaseException, first: BaseException) -> bool:
-    """Whether an exception is another one, or was raised while that was handled."""
-    current: BaseException | None = error
-    while current is not None and current is not first:
-        current = current.__cause__ or current.__context__
-    return current is first
-
-
-def call_of_ours(error: BaseException) -> str:
-    """Return the innermost line of the platform's own code that an exception came through."""
-    places = [(frame.f_code.co_filename, number) for frame, number in walk_tb(error.__traceback__)]
-    ours = [(file, number) for file, number in places if Path(file).is_relative_to(_OURS)]
-    return linecache.getline(*ours[-1]).strip() if ours else ""
 
 
 def is_own(loss: Callable[..., object], given: Callable[..., object]) -> bool:

@@ -9,9 +9,8 @@ from federations import User
 from openfl_like.authoring.estimate import figures, measure
 from openfl_like.plan.load import load_plan
 from openfl_like.store.files import ExperimentFiles
-from openfl_like.testing.faults.faulty_federation import AGGREGATOR, FaultyFederation
+from openfl_like.testing.faults.faulty_federation import AGGREGATOR, FaultyFederation, toy_workload
 from openfl_like.testing.faults.proxy import Direction
-from openfl_like.testing.faults.workload import toy_workload
 from openfl_like.testing.gate import Gate
 
 pytestmark = pytest.mark.process

@@ -31,10 +31,9 @@ from openfl_like.store.sqlite.stores import SQLITE
 from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import say
 from openfl_like.testing.faults.client import PatientClient
-from openfl_like.testing.faults.faulty_federation import FaultyFederation
+from openfl_like.testing.faults.faulty_federation import FaultyFederation, toy_workload, workload_of
 from openfl_like.testing.faults.injector import FaultInjector
 from openfl_like.testing.faults.schedule import ROLES, Fault, FaultKind
-from openfl_like.testing.faults.workload import toy_workload, workload_of
 from openfl_like.testing.gate import Gate
 
 ROUNDS = 6

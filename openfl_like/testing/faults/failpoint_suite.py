@@ -28,9 +28,8 @@ from openfl_like.testing.faults.call_history import History
 from openfl_like.testing.faults.chaos import references_of, say
 from openfl_like.testing.faults.client import Parcel, PatientClient
 from openfl_like.testing.faults.evidence import gather
-from openfl_like.testing.faults.faulty_federation import FaultyFederation
+from openfl_like.testing.faults.faulty_federation import FaultyFederation, toy_workload
 from openfl_like.testing.faults.invariants import Breach, Expected, Reference, check, remains
-from openfl_like.testing.faults.workload import toy_workload
 from openfl_like.testing.gate import Gate
 
 ROUNDS = 2

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +12,19 @@ from typing import Self
 import psutil
 
 from openfl_like import failpoints
+from openfl_like.data.shard import build_shard
+from openfl_like.data.shard_file import load_shard_config
 from openfl_like.errors import UnreachableError
+from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.workspace import shards_in
 from openfl_like.services.local_federation import LocalFederation
 from openfl_like.tasks import TaskOwner
 from openfl_like.testing.faults.evidence import Process, held_ports, strays_below
 from openfl_like.testing.faults.proxy import PASS, FaultProxy
-from openfl_like.testing.faults.workload import Workload, toy_workload
+from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
+from openfl_like.testing.gated import gated
 
+SITES = {"site-1": 1.0, "site-2": -2.0, "site-3": 5.0}
 USER = "user"
 AGGREGATOR = "aggregator"
 PROXIED_HOST = "127.0.0.2"  # a proxy listens on an Aggregator's port here; the Aggregator itself on 127.0.0.1
@@ -26,6 +32,45 @@ AGGREGATOR_PORTS = 8
 BELOW_EPHEMERAL = range(20_000, 32_000)  # no outgoing connection is given one of these
 RESTART_S = 0.5
 DIE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWithShards:
+    """A plan whose task runner has the setting ``gate``, and the sites' data.
+
+    Attributes:
+        plan: The plan.
+        shards: Site -> shard.yaml.
+        sample_shape: What director.yaml asks of every shard.
+        target_shape: As above.
+        overrides: What the plan is changed by.
+    """
+
+    plan: Path
+    shards: Mapping[str, Path]
+    sample_shape: Sequence[int] = SAMPLE_SHAPE
+    target_shape: Sequence[int] = TARGET_SHAPE
+    overrides: tuple[str, ...] = ()
+
+
+def toy_workload(place: Path, sites: int = 3) -> PlanWithShards:
+    """Write the toy workload for up to three sites into a directory."""
+    plan, shards = write_workspace(place, dict(list(SITES.items())[:sites]))
+    return PlanWithShards(plan, shards)
+
+
+def workload_of(path: Path) -> PlanWithShards:
+    """Return the workload of a plan whose workspace has shards.
+
+    Raises:
+        PlanError: If the plan has mistakes.
+        NotFoundError: If its workspace has no shards.
+    """
+    plan = load_plan(path)
+    shards = shards_in(workspace_of(path, plan))
+    file = next(iter(shards.values()))
+    shard = build_shard(load_shard_config(file), file.parent)
+    return PlanWithShards(path, shards, tuple(shard.sample_shape), tuple(shard.target_shape), gated(plan))
 
 
 @dataclass(slots=True)
@@ -46,7 +91,7 @@ class FaultyFederation:
 
     directory: Path
     seed: int = 0
-    workload: Workload | None = None
+    workload: PlanWithShards | None = None
     federation: LocalFederation = field(init=False)
     plan: Path = field(init=False)
     names: list[str] = field(init=False)

@@ -11,7 +11,7 @@ from openfl_like.errors import TaskError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import AggregationSection, Plan, Task
-from openfl_like.plan.section import Component
+from openfl_like.plan.section import AlgorithmSection, Component
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.named import ALGORITHM, OPTIMIZER
 
@@ -103,7 +103,7 @@ def test_looking_at_another_model_in_between_changes_nothing(make: Make, tmp_pat
 
 def test_it_lives_beside_what_an_algorithm_and_local_tensors_keep(make: Make, tmp_path: Path) -> None:
     made = plan(
-        algorithm=Component(template="scaffold"),
+        algorithm=AlgorithmSection(template="scaffold"),
         aggregation=AggregationSection.model_validate({"rules": [{"match": "head", "rule": "local"}]}),
     )
     control = f"{ALGORITHM}control/body"
