@@ -160,6 +160,7 @@ def estimate(
 
     from openfl_like.authoring.estimate import figures, measure
     from openfl_like.authoring.models import first_shard
+    from openfl_like.federation.parts.source import WorkspaceParts
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan, shards_in
 
@@ -172,7 +173,7 @@ def estimate(
     with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch, tempfile.TemporaryDirectory() as folder:
         measured_with = shard or first_shard(workspace, loaded, Path(folder))
         sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))
-    found = figures(loaded, sizes, count)
+    found = figures(loaded, sizes, count, WorkspaceParts(workspace))
     if as_json:
         told = "simulation.sites" if measured_with.is_relative_to(folder) else str(measured_with)
         emit({"sites": count, "shard": told, "figures": [asdict(item) for item in found]}, as_json=True)
