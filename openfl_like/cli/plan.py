@@ -30,8 +30,9 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from openfl_like.cli.output.packing import tell_what_stays
+    from openfl_like.cli.output.packing import tell_parts, tell_what_stays
     from openfl_like.plan.bundles.packing import packing_of
+    from openfl_like.plan.checks import workspace_parts
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan
@@ -50,6 +51,7 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     }
     if not as_json:
         tell_what_stays(packing)
+        tell_parts(workspace_parts(loaded))
     tell(f"{path}: no mistakes; workspace {workspace}; digest {digest}", told, as_json=as_json)
 
 

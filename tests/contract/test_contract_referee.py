@@ -26,9 +26,12 @@ from openfl_like.federation.participation.assignment import Assigner
 from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
 from openfl_like.federation.participation.work import WorkPolicy, WorkView
+from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee.parts import RefereeParts
 from openfl_like.processes.sandbox.confinement import available
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from tests.contract.test_contract_aggregations import OPTIMIZERS, RULES, Folder, furnished, three_threads
 from tests.contract.test_contract_validators import VALIDATORS, Round
@@ -204,3 +207,21 @@ def test_controllers(parts: RefereeParts, name: str) -> None:
         answer = usual.decide(view)
         assert other.decide(view) == answer
         state = answer.state
+
+
+def test_whoever_computes_in_a_referee_is_asked_on_a_thread(parts: RefereeParts, tmp_path: Path) -> None:
+    base = {
+        "name": "x",
+        "task_runner": {"template": "a:b"},
+        "data_loader": {"template": "a:b"},
+        "tasks": {"train": {"function": "train"}},
+    }
+    changes: list[tuple[dict[str, object], bool]] = [
+        ({}, False),
+        ({"aggregation": {"template": "openfl_like.aggregation.rules:Median"}}, True),
+        ({"validator": [{"template": "openfl_like.aggregation.validators:Finite"}]}, True),
+        ({"selector": {"template": "openfl_like.federation.participation.selection:AllSelector"}}, False),
+    ]
+    for change, late in changes:
+        plan = Plan.model_validate(base | change)
+        assert ModelRepository(plan, ExperimentFiles(tmp_path), parts).answers_late is late

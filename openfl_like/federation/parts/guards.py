@@ -215,6 +215,11 @@ class GuardedValidator:
     name: str
     inner: Any
 
+    @property
+    def answers_late(self) -> bool:
+        """Whether it is asked on a thread only."""
+        return getattr(self.inner, "answers_late", False) is True
+
     def check(self, update: object, base: object, facts: "Update") -> str:
         """See `Validator`."""
         found = called(self.name, lambda: self.inner.check(update, base, facts))

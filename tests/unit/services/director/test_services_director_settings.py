@@ -7,7 +7,14 @@ import pytest
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.parties import Interface
 from openfl_like.plan.section import PartOrigin
-from openfl_like.services.director.settings import DirectorFile, RefereeKind, check_plan_here, load_director_file
+from openfl_like.processes.sandbox.confinement import Confinement
+from openfl_like.services.director.settings import (
+    DirectorFile,
+    RefereeKind,
+    check_plan_here,
+    check_referee,
+    load_director_file,
+)
 from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 LEAST = "sample_shape: [8, 8]\ntarget_shape: []\n"
@@ -233,3 +240,13 @@ def test_a_referee_that_cannot_be_is_a_mistake(tmp_path: Path, line: str) -> Non
     path.write_text(f"sample_shape: [1]\ntarget_shape: []\n{line}\n")
     with pytest.raises(SettingsError, match=line.partition(":")[0]):
         load_director_file(path)
+
+
+def test_a_referee_needs_a_kernel_that_confines_it() -> None:
+    wanted = DirectorFile(sample_shape=(1,), target_shape=(), referee=RefereeKind.PROCESS)
+    off = wanted.model_copy(update={"referee": RefereeKind.OFF})
+    whole, half = Confinement(7, seccomp=True, no_new_privileges=True), Confinement(7, no_new_privileges=True)
+    for settings, reached in ((wanted, whole), (off, half)):
+        check_referee(settings, reached)
+    with pytest.raises(SettingsError, match="does not close network, kernel"):
+        check_referee(wanted, half)
