@@ -332,7 +332,7 @@ class UnreachableError(FederationError):
 
     Cause: The address is wrong, the process is not running, or a firewall is in between.
 
-    Cure: Check address, Director and firewall: port 50050 and the Aggregators' must be open on the Director's host.
+    Cure: Check the address, then Director and firewall: 50050 and the Aggregators' ports must be open on its host.
     """
 
     code = "E401"

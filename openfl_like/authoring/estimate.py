@@ -15,6 +15,7 @@ from openfl_like.errors import SettingsError
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.participation.selection import expected_cohort
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Assignment, Phase
 from openfl_like.plan.bundles.bundle import pack
@@ -118,15 +119,16 @@ async def _initial(worker: WorkerProcess, plan: Plan, workspace: Path, scratch: 
     return model
 
 
-def figures(plan: Plan, sizes: Sizes, sites: int) -> list[Figure]:
+def figures(plan: Plan, sizes: Sizes, sites: int, parts: PartSource = REGISTERED) -> list[Figure]:
     """Return everything that follows from the plan and what was measured.
 
     Args:
         plan: The plan.
         sizes: What `measure` gave.
         sites: How many sites take part.
+        parts: Builds its selector.
     """
-    return [*_files(plan, sizes), *_traffic(plan, sizes, sites), *_memory(sizes), *_disk(plan, sizes, sites)]
+    return [*_files(plan, sizes), *_traffic(plan, sizes, sites, parts), *_memory(sizes), *_disk(plan, sizes, sites)]
 
 
 def _files(plan: Plan, sizes: Sizes) -> Iterator[Figure]:
@@ -136,12 +138,12 @@ def _files(plan: Plan, sizes: Sizes) -> Iterator[Figure]:
     yield Figure("bundle", sizes.bundle, EXACT, "plan and workspace, fetched once by every site")
 
 
-def _traffic(plan: Plan, sizes: Sizes, sites: int) -> Iterator[Figure]:
+def _traffic(plan: Plan, sizes: Sizes, sites: int, parts: PartSource) -> Iterator[Figure]:
     """Every model is fetched once by a site: to evaluate it, and it trains on the same file in the round after.
 
     Where updates are scored by other sites, a site that trains fetches one of these as well.
     """
-    cohort = expected_cohort(build_selector(plan), sites) if _any(plan, train=True) else 0
+    cohort = expected_cohort(build_selector(plan, parts), sites) if _any(plan, train=True) else 0
     receivers = sites if _any(plan, train=False) else cohort
     down, up = _sent(sizes.model), _sent(sizes.update) if cohort else MESSAGES_BYTES
     scored = down if plan.cross_evaluation is not None and cohort > 1 else 0

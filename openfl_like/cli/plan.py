@@ -30,8 +30,9 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from openfl_like.cli.output.packing import tell_what_stays
+    from openfl_like.cli.output.packing import tell_parts, tell_what_stays
     from openfl_like.plan.bundles.packing import packing_of
+    from openfl_like.plan.checks import workspace_parts
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan
@@ -50,6 +51,7 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
     }
     if not as_json:
         tell_what_stays(packing)
+        tell_parts(workspace_parts(loaded))
     tell(f"{path}: no mistakes; workspace {workspace}; digest {digest}", told, as_json=as_json)
 
 
@@ -160,6 +162,7 @@ def estimate(
 
     from openfl_like.authoring.estimate import figures, measure
     from openfl_like.authoring.models import first_shard
+    from openfl_like.federation.parts.source import WorkspaceParts
     from openfl_like.plan.load import load_plan, workspace_of
     from openfl_like.plan.workspace import find_plan, shards_in
 
@@ -172,7 +175,7 @@ def estimate(
     with tempfile.TemporaryDirectory(prefix="fx-estimate-") as scratch, tempfile.TemporaryDirectory() as folder:
         measured_with = shard or first_shard(workspace, loaded, Path(folder))
         sizes = asyncio.run(measure(loaded, workspace, measured_with, Path(scratch)))
-    found = figures(loaded, sizes, count)
+    found = figures(loaded, sizes, count, WorkspaceParts(workspace))
     if as_json:
         told = "simulation.sites" if measured_with.is_relative_to(folder) else str(measured_with)
         emit({"sites": count, "shard": told, "figures": [asdict(item) for item in found]}, as_json=True)

@@ -18,12 +18,15 @@ from openfl_like.pki.authority import CA_KEY_FILE
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.files import ENROLMENT_FILE, read_file
 from openfl_like.pki.roles import Role
+from openfl_like.processes.sandbox.confinement import available
 from openfl_like.services.daemon.lock import holder
 from openfl_like.services.daemon.thread import in_thread
 from openfl_like.services.director.aggregator_process import free_port
 from openfl_like.services.director.settings import (
     PORTS_EACH,
     DirectorFile,
+    RefereeKind,
+    check_referee,
     load_director_file,
     read_director_file,
 )
@@ -58,6 +61,7 @@ class Central:
             thread_check("listen", lambda: host.port("listen", usable.listen, usable.state)),
             thread_check("aggregator ports", lambda: aggregator_ports(usable)),
             thread_check("aggregator host", lambda: aggregator_host(usable)),
+            *([] if usable.referee is RefereeKind.OFF else [thread_check("referee", lambda: referee(usable))]),
         ]
 
     async def _settings(self) -> Finding:
@@ -174,3 +178,13 @@ def _is_any(host: str) -> bool:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def referee(settings: DirectorFile) -> Finding:
+    """Look whether what runs code of workspaces can be confined here."""
+    reached = available()
+    try:
+        check_referee(settings, reached)
+    except SettingsError as error:
+        return refusal("referee", error)
+    return fine("referee", f"parts of workspaces run {reached}")

@@ -84,6 +84,7 @@ class ModelRepository:
     Attributes:
         in_memory: Updates that are in no file.
         published: The files of published versions.
+        answers_late: Whether a part may take its time over a block: then it is asked on threads only.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles, parts: PartSource = REGISTERED) -> None:
@@ -91,6 +92,7 @@ class ModelRepository:
         self._plan = plan
         self._validators, self._comparing = build_validators(plan, parts)
         self._recipe = build_recipe(plan, parts)
+        self.answers_late = self._asks_late()
         self._encoding = build_encoding(plan)
         self._sketched_by = needs_of(build_selector(plan, parts), build_evaluation_selector(plan, parts)) & {
             Needs.UPDATES,
@@ -106,6 +108,12 @@ class ModelRepository:
         self._arriving: ArrivingModel | None = None
         self._scored: dict[str, Path] = {}
         self._content = "", b""
+
+    def _asks_late(self) -> bool:
+        recipe = self._recipe
+        rules = (recipe.rule, *(choice.rule for choice in recipe.choices))
+        parts = (*self._validators, *self._comparing, *rules, recipe.optimizer, recipe.algorithm)
+        return any(getattr(part, "answers_late", False) is True for part in parts)
 
     def put(self, digest: str, round_number: int) -> None:
         """Remember which round's file has this digest."""
@@ -259,7 +267,7 @@ class ModelRepository:
         if looked_at and all(_key(update) in self._verdicts for update in command.updates):
             return True
         base = self.known(command.base_model)
-        if base is None:
+        if base is None or self.answers_late:
             return False
         total_bytes = (len(command.updates) + 1) * base.total_bytes  # each is about as large, or stands for as much
         if isinstance(command, PlaceUpdates) and self._encoding is not None:
@@ -281,6 +289,8 @@ class ModelRepository:
         """
         waits = self._plan.mode.settings is None  # otherwise nobody knows yet which updates make a model together
         if update.phase is not Phase.TRAIN or self._encoding is not None or len(manifest.chunks) < 2 or not waits:
+            return None
+        if self.answers_late:
             return None
         if self._arriving is not None and self._arriving.round != update.round:
             self._let_arriving_go()

@@ -23,14 +23,19 @@ from openfl_like.errors import UpdateRefusedError
 from openfl_like.federation.control.decision import Controller, ControlView
 from openfl_like.federation.events import ModelVersion
 from openfl_like.federation.participation.assignment import Assigner
-from openfl_like.federation.participation.selection import SelectionView, Selector
+from openfl_like.federation.participation.selection import Selector
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
 from openfl_like.federation.participation.work import WorkPolicy, WorkView
+from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee.parts import RefereeParts
 from openfl_like.processes.sandbox.confinement import available
+from openfl_like.runtimes.models import ModelRepository
+from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from tests.contract.test_contract_aggregations import OPTIMIZERS, RULES, Folder, furnished, three_threads
+from tests.contract.test_contract_selectors import SETTINGS as SELECTORS
+from tests.contract.test_contract_selectors import view
 from tests.contract.test_contract_validators import VALIDATORS, Round
 
 pytestmark = [
@@ -40,17 +45,6 @@ pytestmark = [
 NAMES = ("ada", "bern", "chur", "davos", "elm")
 PAST = TrainingHistory(3, (PastTraining(1, 4.0, 2.5, 0.7, 40, 10), PastTraining(2, 5.0, 1 / 3, 0.1 + 0.2, 40, 9)), 1)
 HISTORIES = {"ada": PAST, "chur": dataclasses.replace(PAST, asked=9, missed=0)}
-SELECTORS: dict[str, dict[str, Any]] = {
-    "all": {"exclude": ["bern"]},
-    "random": {"fraction": 0.5},
-    "poisson": {"rate": 0.6},
-    "fixed": {"rounds": [["ada", "bern"], ["chur"]]},
-    "dynamic": {"fraction": 0.9, "decay": 0.1},
-    "power_of_choice": {"count": 2, "candidates": 4},
-    "ucb": {"count": 2},
-    "best_time": {"count": 2},
-    "rotation": {"count": 2},
-}
 WORKS: dict[str, dict[str, Any]] = {
     "none": {},
     "static": {"epochs": 3, "samples": 7, "which": "fixed"},
@@ -171,14 +165,14 @@ def test_validators_of_one_update(parts: RefereeParts, name: str, tmp_path: Path
 
 @pytest.mark.parametrize("name", registry.names("selector"))
 def test_selectors(parts: RefereeParts, name: str) -> None:
-    usual, other = cast("list[Selector]", both(parts, "selector", name, SELECTORS[name]))
+    usual, other = cast("list[Selector]", both(parts, "selector", name, dict(SELECTORS[name])))
     assert getattr(other, "remembers", False) is getattr(usual, "remembers", False)
+    assert frozenset(getattr(other, "needs", ())) == frozenset(getattr(usual, "needs", ()))
     for number in range(1, 6):
-        view = SelectionView(usual.eligible(NAMES), NAMES[:4], 2**63 + number, number, HISTORIES)
-        here = tuple(site for site in view.eligible if site in NAMES[:4])
-        view = dataclasses.replace(view, present=here, count=usual.wanted(view))
-        assert other.eligible(NAMES) == tuple(usual.eligible(NAMES)) or [*other.eligible(NAMES)] == [*view.eligible]
-        assert (other.wanted(view), other.select(view)) == (usual.wanted(view), usual.select(view))
+        seen = view(number)
+        assert [*other.eligible(seen.eligible)] == [*usual.eligible(seen.eligible)]
+        seen = dataclasses.replace(seen, count=usual.wanted(seen))
+        assert (other.wanted(seen), other.select(seen)) == (usual.wanted(seen), usual.select(seen))
 
 
 @pytest.mark.parametrize("name", registry.names("work"))
@@ -204,3 +198,21 @@ def test_controllers(parts: RefereeParts, name: str) -> None:
         answer = usual.decide(view)
         assert other.decide(view) == answer
         state = answer.state
+
+
+def test_whoever_computes_in_a_referee_is_asked_on_a_thread(parts: RefereeParts, tmp_path: Path) -> None:
+    base = {
+        "name": "x",
+        "task_runner": {"template": "a:b"},
+        "data_loader": {"template": "a:b"},
+        "tasks": {"train": {"function": "train"}},
+    }
+    changes: list[tuple[dict[str, object], bool]] = [
+        ({}, False),
+        ({"aggregation": {"template": "openfl_like.aggregation.rules:Median"}}, True),
+        ({"validator": [{"template": "openfl_like.aggregation.validators:Finite"}]}, True),
+        ({"selector": {"template": "openfl_like.federation.participation.selection:AllSelector"}}, False),
+    ]
+    for change, late in changes:
+        plan = Plan.model_validate(base | change)
+        assert ModelRepository(plan, ExperimentFiles(tmp_path), parts).answers_late is late

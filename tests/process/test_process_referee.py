@@ -24,6 +24,7 @@ pytestmark = [
 ]
 WORKSPACE = template_path("numpy_parts")
 REFEREE = {"referee": "process", "referee_limits": {"decision_s": 2.0, "block_s": 5.0, "memory_mb": 2048}}
+ROUNDS = "aggregator.settings.rounds_to_train=40"
 HOSTILE = """
 import os, pathlib, time
 import numpy as np
@@ -68,18 +69,31 @@ def parts_federation(
     return federation_of(sites, directory, sample_shape=(8,), settings=settings)
 
 
-async def test_all_six_parts_give_the_model_of_the_simulation(tmp_path: Path) -> None:
+def is_referee(process: psutil.Process) -> bool:
+    return "referee.child" in " ".join(process.cmdline())
+
+
+async def test_all_six_parts_give_the_model_of_the_simulation_over_a_restart(tmp_path: Path) -> None:
     workspace = place_of(tmp_path)
     async with parts_federation(workspace, tmp_path, **REFEREE) as (federation, user):
-        experiment = await user.submit(workspace / "plan.yaml")
+        experiment = await user.submit(workspace / "plan.yaml", ROUNDS)
+        await user.until(experiment, "round_finished", round=3)
+        director = psutil.Process(federation.children["director"].process.pid)
+        referees = [child for child in director.children(recursive=True) if is_referee(child)]
+        assert len(referees) == 2
+        aggregator = referees[0].parent()
+        assert aggregator is not None
+        aggregator.kill()
+        await user.until(experiment, "aggregator_lost")
         ended = await user.ended(experiment)
+        assert not any(referee.is_running() for referee in referees)
         record, history = await user.client.experiment(experiment), await user.events(experiment)
         await fx_fine("experiment", "results", experiment, "-o", str(tmp_path / "results"), federation=federation)
         log = await fx_fine("experiment", "logs", experiment, "--site", "aggregator", federation=federation)
-    assert (ended.status, ended.reason) == ("FINISHED", "5 of 5 rounds are done")
+    assert (ended.status, ended.reason) == ("FINISHED", "40 of 40 rounds are done")
     assert "confined: files, processes" in log
     out = tmp_path / "simulated.safetensors"
-    place = ("--directory", str(tmp_path / "simulated"), "-o", str(out))
+    place = ("--directory", str(tmp_path / "simulated"), "-o", str(out), "-s", ROUNDS)
     await fx_fine("simulate", str(workspace / "plan.yaml"), *place)
     assert record.versions[-1].sha256 == sha256_file(out)
     rounds = only(history, RoundFinished)
@@ -88,7 +102,7 @@ async def test_all_six_parts_give_the_model_of_the_simulation(tmp_path: Path) ->
     assert not only(history, CallbackEnded)
     told = (tmp_path / "results" / "Progress" / "progress.txt").read_text()
     assert told == (tmp_path / "simulated" / "results" / "Progress" / "progress.txt").read_text()
-    assert len(told.splitlines()) == 5
+    assert len(told.splitlines()) == 40
 
 
 async def test_hostile_parts_end_their_experiments_and_nothing_else(tmp_path: Path) -> None:
@@ -120,8 +134,7 @@ async def test_hostile_parts_end_their_experiments_and_nothing_else(tmp_path: Pa
         )
         assert (await user.ended(await user.submit(plan))).status == "FINISHED"
         assert director.is_running()
-        left = [child for child in director.children(recursive=True) if "referee.child" in " ".join(child.cmdline())]
-        assert left == []
+        assert [child for child in director.children(recursive=True) if is_referee(child)] == []
 
 
 async def test_a_director_without_a_referee_refuses_them(tmp_path: Path) -> None:

@@ -80,3 +80,10 @@ async def test_digits_give_the_same_sha256_in_all_three_modes(tmp_path: Path, ki
         assert (await user.ended(experiment)).status == "FINISHED"
         record = await user.client.experiment(experiment)
     assert simulated == by_hand == record.versions[-1].sha256
+
+
+@pytest.mark.long
+async def test_parts_of_the_workspace_give_the_same_sha256_by_hand(tmp_path: Path) -> None:
+    """At a Director they need a referee: `test_process_referee`."""
+    plan = template_path("numpy_parts") / "plan.yaml"
+    assert await _by_hand(tmp_path, plan, [], "own_parts") == await _simulated(tmp_path, plan, [])

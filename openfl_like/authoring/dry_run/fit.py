@@ -11,6 +11,7 @@ from openfl_like.federation.components import build_selector
 from openfl_like.federation.devices.placement import ANY_GPU, AUTO, CPU, offered, place
 from openfl_like.federation.participation.admission import needed
 from openfl_like.federation.participation.selection import expected_cohort, share_of
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 
@@ -18,12 +19,13 @@ TWICE = 2.0
 """A forecast that is over a deadline by less is a warning: other machines are quicker, or slower."""
 
 
-def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[DryRunFinding]:
+def look_at_sites(plan: Plan, known: KnownSites, parts: PartSource = REGISTERED) -> Iterator[DryRunFinding]:
     """Compare the sites with those that the plan asks for, and with one another.
 
     Args:
         plan: The plan.
         known: The sites.
+        parts: Builds its selector.
     """
     names = {site.name for site in known.sites}
     asked = plan.admission.collaborators
@@ -40,7 +42,7 @@ def look_at_sites(plan: Plan, known: KnownSites) -> Iterator[DryRunFinding]:
     if there < least:
         key = "admission.min_collaborators" if plan.admission.min_collaborators else "admission.collaborators"
         yield DryRunFinding(FindingKind.TOO_FEW_SITES, key=key, found=there, wanted=least, unit="sites")
-    yield from _selection(plan, there)
+    yield from _selection(plan, there, parts)
 
 
 def asked_sites(plan: Plan, known: KnownSites) -> list[KnownSite]:
@@ -108,14 +110,14 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
-def _selection(plan: Plan, there: int) -> Iterator[DryRunFinding]:
+def _selection(plan: Plan, there: int, parts: PartSource) -> Iterator[DryRunFinding]:
     if not any(task.is_training for task in plan.tasks.values()):
         return
     count = plan.selector.settings.get("count")
     if isinstance(count, int) and count > there:
         key = "selector.settings.count"
         yield DryRunFinding(FindingKind.SELECTS_FEWER, key=key, found=there, wanted=count, unit="sites")
-    cohort = expected_cohort(build_selector(plan), there)
+    cohort = expected_cohort(build_selector(plan, parts), there)
     participation = plan.participation
     if participation.policy != "quorum":
         return

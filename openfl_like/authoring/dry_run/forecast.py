@@ -9,6 +9,7 @@ from openfl_like.authoring.dry_run.kinds import SiteKind
 from openfl_like.authoring.dry_run.rounds import StepsDone
 from openfl_like.federation.components import build_selector
 from openfl_like.federation.participation.selection import expected_cohort
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Plan
 
@@ -75,7 +76,9 @@ def _further_bytes(kind: SiteKind) -> int:
     return each * sum(max(0, most_of(kind, name) - count) for name, count in kind.invented.items())
 
 
-def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, sites: int) -> Forecast | None:
+def forecast_of(
+    plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, sites: int, parts: PartSource = REGISTERED
+) -> Forecast | None:
     """Return what a round and all rounds will take; None if no round was completed.
 
     Args:
@@ -83,6 +86,7 @@ def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, 
         expected: What each kind of site will need.
         steps: What was done.
         sites: How many sites there are.
+        parts: Builds its selector.
     """
     if not steps.rounds or not expected:
         return None
@@ -91,7 +95,7 @@ def forecast_of(plan: Plan, expected: Sequence[ExpectedCost], steps: StepsDone, 
     train_s, evaluate_s = (
         max((one.seconds.get(each, 0.0) for one in expected), default=0.0) for each in (Phase.TRAIN, Phase.EVALUATE)
     )
-    cohort = expected_cohort(build_selector(plan), sites)
+    cohort = expected_cohort(build_selector(plan, parts), sites)
     combine_s = min(steps.combine_s, default=0.0) * (max(cohort, 1) / steps.combined if steps.combined else 1.0)
     round_s = math.fsum((train_s, evaluate_s, combine_s))
     rounds = plan.aggregator.settings.rounds

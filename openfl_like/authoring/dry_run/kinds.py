@@ -9,6 +9,7 @@ from openfl_like.data.published import PublishedData
 from openfl_like.data.shard import KINDS
 from openfl_like.federation.components import build_assigner
 from openfl_like.federation.participation.assignment import calls_in_phase
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.seeds import derive_seed
 from openfl_like.federation.task import Phase, TaskCall
 from openfl_like.plan.schema import Plan
@@ -58,7 +59,7 @@ def batch_size(plan: Plan) -> int | None:
     return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else None
 
 
-def kinds_of(plan: Plan, sites: Sequence[KnownSite]) -> list[SiteKind]:
+def kinds_of(plan: Plan, sites: Sequence[KnownSite], parts: PartSource = REGISTERED) -> list[SiteKind]:
     """Return the kinds of sites, those that train first.
 
     Of sites that are alike but have fewer samples than are invented, the one with the fewest is played besides the one
@@ -67,8 +68,9 @@ def kinds_of(plan: Plan, sites: Sequence[KnownSite]) -> list[SiteKind]:
     Args:
         plan: Says who does what, and in which batches.
         sites: All that take part.
+        parts: Builds its assigner.
     """
-    dealt = build_assigner(plan).deal(
+    dealt = build_assigner(plan, parts).deal(
         [site.name for site in sites], tuple(plan.tasks), derive_seed(plan.seed, 1, "assignment")
     )
     alike: dict[tuple[object, ...], list[tuple[KnownSite, PublishedData]]] = {}

@@ -17,6 +17,7 @@ from openfl_like.authoring.dry_run.rounds import BROKEN_OFF, Rounds, StepsDone
 from openfl_like.authoring.dry_run.sites import KnownSite, KnownSites
 from openfl_like.authoring.estimate import Figure, Sizes, figures
 from openfl_like.data.shard import KINDS
+from openfl_like.federation.parts.source import PartSource, WorkspaceParts
 from openfl_like.plan.bundles.bundle import unpack
 from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.digest import freeze, plan_digest
@@ -50,12 +51,12 @@ async def dry_run(
     begun = time.perf_counter()
     workspace = scratch / "workspace"
     plan = await asyncio.to_thread(unpack, bundle, workspace)
-    findings = Findings()
-    findings.extend(look_at_sites(plan, known))
+    findings, parts = Findings(), WorkspaceParts(workspace)
+    findings.extend(look_at_sites(plan, known, parts))
     findings.extend(await asyncio.to_thread(lambda: list(look_at_code(workspace, packing))))
     sites = [site for site in asked_sites(plan, known) if site.takes_part]
     findings.extend(_unlocked(workspace, sites))
-    kinds = kinds_of(plan, sites)
+    kinds = kinds_of(plan, sites, parts)
     findings.extend(look_at_kinds(plan, kinds))
     tried = kinds[:MOST_KINDS]
     steps = await _played(plan, workspace, tried, scratch, limit_s, findings)
@@ -72,8 +73,8 @@ async def dry_run(
         rounds=steps.rounds,
         evened=known.evened,
         findings=findings.sorted(),
-        forecast=forecast_of(plan, expected, steps, known.count),
-        figures=_figures(plan, bundle, steps, expected, known.count),
+        forecast=forecast_of(plan, expected, steps, known.count, parts),
+        figures=_figures(plan, bundle, steps, expected, known.count, parts),
         seconds=time.perf_counter() - begun,
     )
 
@@ -94,7 +95,7 @@ async def _played(
         there = [player for player in players if player.there]
         if any(Wall.FILES in player.confinement.gaps for player in there):
             findings.add(DryRunFinding(FindingKind.NOT_CONFINED))
-        return await Rounds(plan, files, there, findings).run()
+        return await Rounds(plan, files, there, findings, WorkspaceParts(workspace)).run()
     finally:
         await asyncio.gather(*(player.leave() for player in players))
         await asyncio.to_thread(shutil.rmtree, scratch / "sites", ignore_errors=True)
@@ -123,9 +124,9 @@ def _told(kind: SiteKind, expected: Sequence[ExpectedCost]) -> TriedKind:
 
 
 def _figures(
-    plan: Plan, bundle: Path, steps: StepsDone, expected: Sequence[ExpectedCost], sites: int
+    plan: Plan, bundle: Path, steps: StepsDone, expected: Sequence[ExpectedCost], sites: int, parts: PartSource
 ) -> tuple[Figure, ...]:
     if not steps.model_bytes or not expected:
         return ()
     sizes = Sizes(steps.model_bytes, steps.update_bytes, bundle.stat().st_size, steps.peak_bytes)
-    return tuple(figures(plan, sizes, max(1, sites)))
+    return tuple(figures(plan, sizes, max(1, sites), parts))

@@ -16,6 +16,7 @@ from openfl_like.errors import TensorError
 from openfl_like.federation.components import build_encoding, build_selector
 from openfl_like.federation.events import Aggregate, ValidateUpdates
 from openfl_like.federation.participation.selection import SelectionView
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.seeds import assignment_seed, compression_seed, derive_seed
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.verdict import Consequence
@@ -69,14 +70,22 @@ class Rounds:
         files: Where models and updates go.
         players: They have come.
         findings: Where it is noted what goes wrong.
+        parts: Builds the parts of a round.
     """
 
-    def __init__(self, plan: Plan, files: ExperimentFiles, players: Sequence[Player], findings: Findings) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        files: ExperimentFiles,
+        players: Sequence[Player],
+        findings: Findings,
+        parts: PartSource = REGISTERED,
+    ) -> None:
         self._plan, self._files, self._players, self._findings = plan, files, players, findings
         self._repository = ModelRepository(
-            _without_encoding(plan), files
+            _without_encoding(plan), files, parts
         )  # updates are decoded when they are looked at
-        self._encoding = build_encoding(plan)
+        self._parts, self._encoding = parts, build_encoding(plan)
         self._state = ""
         self._odd: set[str] = set()  # players whose model is not that of the others any more
         self.steps = StepsDone()
@@ -241,7 +250,7 @@ class Rounds:
         """Put the updates of a cohort into the spool: sites that are alike have the same one, each with its weight."""
         kinds = {player.name: player for player in self._players}
         played = {site.name: name for name in trained for site in kinds[name].kind.sites}
-        selector = build_selector(self._plan)
+        selector = build_selector(self._plan, self._parts)
         able = selector.eligible(sorted(played))
         most = max(LEAST_UPDATES, min(MOST_UPDATES, MOST_BYTES // max(1, self.steps.model_bytes)))
         seed = derive_seed(self._plan.seed, number, "selection")

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 from openfl_like.cli.output.console import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from openfl_like.plan.bundles.packing import Packing
+    from openfl_like.plan.mistakes import KeyPath
 
 MOST_LINES = 200
 
@@ -28,6 +31,15 @@ def tell_packing(packing: "Packing", where: str = TRAVELS) -> None:
     if count > MOST_LINES:
         say(f"  and {count - MOST_LINES} more; fx workspace export --json lists all")
     tell_what_stays(packing)
+
+
+def tell_parts(found: "Sequence[tuple[KeyPath, str]]") -> None:
+    """Name the parts of a round that are code of the workspace, which not every Director runs."""
+    from openfl_like.plan.mistakes import dotted
+
+    if found:
+        named = ", ".join(f"{dotted(path)} {part}" for path, part in found)
+        say(f"of the workspace, so a Director runs it only with 'referee: process': {named}")
 
 
 def tell_what_stays(packing: "Packing") -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from openfl_like.errors import PlanError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError, one_line, part_failed
 from openfl_like.federation.participation.assignment import Assigner
+from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, Selector
 from openfl_like.federation.participation.work import MOST_AMOUNT, WorkPolicy, WorkView
 from openfl_like.federation.task import Work
@@ -118,6 +119,11 @@ class GuardedSelector:
         """Whether it is shown what sites have done."""
         return getattr(self.inner, "remembers", False) is True
 
+    @property
+    def needs(self) -> Collection[Needs]:
+        """What it goes by that not every experiment has."""
+        return frozenset(called(self.name, lambda: [Needs(need) for need in getattr(self.inner, "needs", ())]))
+
     def wanted(self, view: SelectionView) -> int:
         """See `Selector`; at least 0, and no more than may be chosen."""
         found = called(self.name, lambda: self.inner.wanted(view))
@@ -214,6 +220,11 @@ class GuardedValidator:
 
     name: str
     inner: Any
+
+    @property
+    def answers_late(self) -> bool:
+        """Whether it is asked on a thread only."""
+        return getattr(self.inner, "answers_late", False) is True
 
     def check(self, update: object, base: object, facts: "Update") -> str:
         """See `Validator`."""

@@ -71,6 +71,7 @@ class Answerer:
         part = load_part(kind, Component(template=template, settings=settings), place)
         self._parts[number] = part
         facts = {name: getattr(part, name) for name in ("averages", "remembers") if hasattr(part, name)}
+        facts["needs"] = sorted(map(str, getattr(part, "needs", ())))
         ways = [way for way in ("factors", "begin", "gram_factors", "reduce") if hasattr(part, way)]
         slots = list(getattr(part, "slots", ()))
         return {**facts, "slots": slots, "ways": ways, "looks": int(part.looks) if hasattr(part, "looks") else None}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openfl_like.federation.control.decision import Control, ControlView
+from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView
 from openfl_like.federation.participation.work import WorkView
 from openfl_like.federation.task import Work
@@ -19,10 +20,12 @@ class RemoteSelector:
     Args:
         part: At the referee.
         remembers: Whether it is shown what sites have done.
+        needs: What it goes by that not every experiment has.
     """
 
     part: RemotePart
     remembers: bool = False
+    needs: frozenset[Needs] = frozenset()
 
     def wanted(self, view: SelectionView) -> int:
         """See `Selector`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,8 +24,15 @@ MOST_TOTAL_BYTES = 256 << 20
 """Of what a pass gives for a block."""
 
 
+class _AnswersLate:
+    """What is asked on a thread only: nothing else is done until it answers."""
+
+    __slots__ = ()
+    answers_late: ClassVar[bool] = True
+
+
 @dataclass(frozen=True, slots=True)
-class RemoteLinearRule:
+class RemoteLinearRule(_AnswersLate):
     """See `LinearRule`."""
 
     part: RemotePart
@@ -36,7 +43,7 @@ class RemoteLinearRule:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteBlockRule:
+class RemoteBlockRule(_AnswersLate):
     """See `BlockRule`."""
 
     part: RemotePart
@@ -47,7 +54,7 @@ class RemoteBlockRule:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteGramRule:
+class RemoteGramRule(_AnswersLate):
     """See `GramRule`."""
 
     part: RemotePart
@@ -59,7 +66,7 @@ class RemoteGramRule:
 
 
 @dataclass(frozen=True, slots=True)
-class RemotePassRule:
+class RemotePassRule(_AnswersLate):
     """See `PassRule`.
 
     Args:
@@ -126,7 +133,7 @@ class RemotePass:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteServerOptimizer:
+class RemoteServerOptimizer(_AnswersLate):
     """See `ServerOptimizer`.
 
     Args:
@@ -146,7 +153,7 @@ class RemoteServerOptimizer:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteServerAlgorithm:
+class RemoteServerAlgorithm(_AnswersLate):
     """See `ServerAlgorithm`.
 
     Args:
@@ -186,7 +193,7 @@ class RemoteServerAlgorithm:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteValidator:
+class RemoteValidator(_AnswersLate):
     """See `Validator`."""
 
     part: RemotePart
@@ -221,7 +228,7 @@ def _text(value: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteComparingValidator:
+class RemoteComparingValidator(_AnswersLate):
     """See `ComparingValidator`.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any
 
 from openfl_like.aggregation.validation.compared import Looks
 from openfl_like.errors import PlanError
+from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.parts.guards import guarded
 from openfl_like.federation.parts.source import build_component, name_of, of_workspace
 from openfl_like.plan.section import Component
@@ -98,7 +99,7 @@ def _validator(part: RemotePart, facts: Facts, template: str) -> object:
 
 
 _MADE: Mapping[str, Callable[[RemotePart, Facts, str], object]] = {
-    "selector": lambda part, facts, _: RemoteSelector(part, _remembers(facts)),
+    "selector": lambda part, facts, _: RemoteSelector(part, _remembers(facts), frozenset(map(Needs, facts["needs"]))),
     "assigner": lambda part, _facts, _: RemoteAssigner(part),
     "work": lambda part, facts, _: RemoteWork(part, _remembers(facts)),
     "controller": lambda part, facts, _: RemoteController(part, _remembers(facts)),

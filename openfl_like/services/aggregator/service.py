@@ -179,7 +179,7 @@ class Aggregator:
         failpoint("aggregator.update.spooled", self._repository.spool_path(update))
         # A compressed update is small, but as much work as the model that it stands for.
         base = self._repository.known(base_model)
-        if base is not None and base.total_bytes < INLINE_BYTES:
+        if base is not None and base.total_bytes < INLINE_BYTES and not self._repository.answers_late:
             self._repository.inspect(update, base_model, content)
         else:
             await asyncio.to_thread(self._repository.inspect, update, base_model)

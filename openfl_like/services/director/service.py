@@ -43,6 +43,7 @@ from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import thaw
 from openfl_like.processes.ownership import kill_owned
+from openfl_like.processes.sandbox.confinement import available
 from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
@@ -57,7 +58,7 @@ from openfl_like.services.director.logbook import LogBook
 from openfl_like.services.director.recovery import mend_all, remove_leftovers
 from openfl_like.services.director.removal import Removals
 from openfl_like.services.director.run import RunContext, RunningExperiment
-from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.director.settings import DirectorFile, check_referee
 from openfl_like.services.director.submissions import Submissions
 from openfl_like.services.director.trust import TrustUpkeep
 from openfl_like.store.files import ExperimentFiles, check_file, pick_version
@@ -403,10 +404,12 @@ async def run_director(
         ready: Called with the address when envoys and users can connect.
 
     Raises:
+        SettingsError: If it is to have a referee, which cannot be confined here.
         ConflictError: If the address or the state directory is taken.
         DamagedError: If its database is damaged.
         CredentialError: If the experiment authority cannot be read.
     """
+    check_referee(settings, available())
     allow_many_connections()
     authority = Authority.load(settings.experiment_ca)
     with contextlib.ExitStack() as stack:

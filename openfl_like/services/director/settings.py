@@ -18,6 +18,7 @@ from openfl_like.plan.paths import path_in_file
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Name, PartOrigin, Section
 from openfl_like.processes.referee.limits import USUAL
+from openfl_like.processes.sandbox.confinement import Confinement
 from openfl_like.store.director_files import DirectorFiles
 from openfl_like.wire.channel import SILENCE_S
 
@@ -263,6 +264,24 @@ def check_times(plan: Plan, settings: DirectorFile) -> None:
                 place=key,
                 cure="lower it, or have certificate_hours in director.yaml raised",
             )
+
+
+def check_referee(settings: DirectorFile, reached: Confinement) -> None:
+    """Check that a referee can be confined here.
+
+    Args:
+        settings: director.yaml.
+        reached: What the kernel offers.
+
+    Raises:
+        SettingsError: If it cannot, and director.yaml wants one.
+    """
+    if settings.referee is RefereeKind.PROCESS and not reached.sufficient:
+        raise SettingsError(
+            f"a referee would run code of workspaces, and this kernel does not close {', '.join(reached.gaps)}",
+            place="referee",
+            cure="use a kernel with Landlock (Linux 6.2 or later) and seccomp, or write 'referee: off'",
+        )
 
 
 def check_plan_here(plan: Plan, settings: DirectorFile) -> None:

@@ -102,7 +102,10 @@ def test_the_ready_made_plan_is_the_template_s_own(template: str) -> None:
 
 def test_every_template_and_plan_is_known_here() -> None:
     assert set(templates()) == {*PLAN_OF, "csv", "torch_zoo", "numpy_parts"}
-    assert set(installed_plans()) == {*PLAN_OF.values(), "digits_devices", "digits_dirichlet", "digits_quorum"}
+    assert set(installed_plans()) == {
+        *PLAN_OF.values(),
+        *("digits_devices", "digits_dirichlet", "digits_quorum", "digits_scaffold"),
+    }
 
 
 @pytest.mark.parametrize("template", [*PLAN_OF, "csv", "torch_zoo", "numpy_parts"])

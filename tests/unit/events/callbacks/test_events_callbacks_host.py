@@ -8,10 +8,12 @@ import pytest
 
 from openfl_like.events.bus import EventBus
 from openfl_like.events.callbacks.host import COMMAND, CallbackHost, CallbackLimits, CallbackPlace, folder_names
+from openfl_like.events.callbacks.orders import CodeOfCallbacks
 from openfl_like.federation.announcements import Announced, ExperimentBegun, ExperimentEnded, ExperimentResumed
 from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.federation.status import Status
 from openfl_like.plan.section import Component
+from openfl_like.processes.sandbox.confinement import available
 from tests.unit.events.callbacks.callback_histories import EPOCH, history_of, numbered, round_of
 
 SAVE = Component(template="save")
@@ -33,12 +35,13 @@ async def run(
     history: Sequence[Announced] | None = None,
     limits: CallbackLimits | None = None,
     command: Sequence[str] = COMMAND,
+    code: CodeOfCallbacks | None = None,
 ) -> list[CallbackEnded]:
     """Have callbacks take a history to its end, and return which were ended."""
     told: list[CallbackEnded] = []
     events = history_of(3) if history is None else history
     bus = EventBus(lambda after: list(events[after:]))
-    place = CallbackPlace(tmp_path, tmp_path / "results")
+    place = CallbackPlace(tmp_path, tmp_path / "results", code)
     host = CallbackHost(callbacks, place, bus, EPOCH, told.append, limits or CallbackLimits(), command)
     host.start()
     await host.finish()
@@ -49,6 +52,7 @@ async def run(
 def test_each_has_a_folder_of_its_own() -> None:
     plot = Component(template="plot")
     assert folder_names([SAVE, plot, SAVE, SAVE]) == ["save", "plot", "save-2", "save-3"]
+    assert folder_names([Component(template="src.mine:Mine"), Component(template="a:Mine")]) == ["Mine", "Mine-2"]
 
 
 @pytest.mark.children
@@ -99,3 +103,71 @@ async def test_one_that_misbehaves_is_ended(
     (ended,) = await run(tmp_path, SAVE, limits=limits, command=command)
     assert (ended.callback, ended.end) == ("save", end)
     assert said in ended.message
+
+
+OF_WORKSPACE = """
+import os, pathlib, socket, subprocess
+import numpy as np
+HERE = pathlib.Path(__file__).parent
+DEEDS = {
+    "counts": lambda folder: folder.replace("count.txt", str(len(folder.experiment.model(0).read_bytes())).encode()),
+    "reads the record": lambda folder: (folder.experiment.directory / "key.pem").read_bytes(),
+    "writes elsewhere": lambda folder: (HERE / "left").write_text("x"),
+    "forks": lambda folder: os.fork(),
+    "connects": lambda folder: socket.create_connection(("127.0.0.1", 9)),
+    "allocates": lambda folder: np.ones(10 << 27).sum(),
+}
+
+class Mine:
+    def __init__(self, deed):
+        self.deed = deed
+    def take(self, events):
+        pass
+    def write(self, folder):
+        DEEDS[self.deed](folder)
+    def finish(self, folder):
+        pass
+"""
+
+
+def workspace_of(tmp_path: Path) -> CodeOfCallbacks:
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "mine.py").write_text(OF_WORKSPACE)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "v0000.safetensors").write_bytes(b"12345")
+    (tmp_path / "key.pem").write_text("secret")
+    return CodeOfCallbacks(tmp_path / "workspace", confined=True)
+
+
+@pytest.mark.children
+@pytest.mark.skipif(not available().sufficient, reason="this kernel cannot confine a callback")
+@pytest.mark.parametrize(
+    ("deed", "told"),
+    [
+        ("reads the record", "PermissionError: [Errno 13] Permission denied"),
+        ("writes elsewhere", "PermissionError: [Errno 13] Permission denied"),
+        ("forks", "PermissionError: [Errno 1] Operation not permitted"),
+        ("connects", "PermissionError: [Errno 1] Operation not permitted"),
+        ("allocates", "Unable to allocate"),
+    ],
+)
+async def test_one_of_the_workspace_is_confined(tmp_path: Path, deed: str, told: str) -> None:
+    mine = Component(template="mine:Mine", settings={"deed": deed})
+    (ended,) = await run(tmp_path, mine, code=workspace_of(tmp_path))
+    assert ended.end is CallbackEnd.RAISED
+    assert told in ended.message
+
+
+@pytest.mark.children
+@pytest.mark.skipif(not available().sufficient, reason="this kernel cannot confine a callback")
+async def test_one_of_the_workspace_reads_models_and_writes_into_its_folder(tmp_path: Path) -> None:
+    mine = Component(template="mine:Mine", settings={"deed": "counts"})
+    assert await run(tmp_path, mine, code=workspace_of(tmp_path)) == []
+    assert (tmp_path / "results" / "Mine" / "count.txt").read_text() == "5"
+
+
+@pytest.mark.children
+async def test_where_nobody_may_bring_any_none_runs(tmp_path: Path) -> None:
+    workspace_of(tmp_path)
+    (ended,) = await run(tmp_path, Component(template="mine:Mine", settings={"deed": "counts"}))
+    assert "there is no callback named" in ended.message

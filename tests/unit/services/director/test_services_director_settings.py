@@ -6,7 +6,15 @@ import pytest
 
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.parties import Interface
-from openfl_like.services.director.settings import DirectorFile, check_plan_here, load_director_file
+from openfl_like.plan.section import PartOrigin
+from openfl_like.processes.sandbox.confinement import Confinement
+from openfl_like.services.director.settings import (
+    DirectorFile,
+    RefereeKind,
+    check_plan_here,
+    check_referee,
+    load_director_file,
+)
 from openfl_like.testing.faults.checkpoint_moves import PLAN
 
 LEAST = "sample_shape: [8, 8]\ntarget_shape: []\n"
@@ -207,3 +215,38 @@ def test_a_port_without_quotes_is_one(file: Path) -> None:
     assert load_director_file(file).ports == range(50051, 50052)
     (problem,) = mistakes(file, f"{LEAST}listen: 50050\n")
     assert problem.endswith("the host is missing; write localhost:50050")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "origin"),
+    [
+        ("", RefereeKind.OFF, PartOrigin.REGISTERED),
+        ("referee: off\n", RefereeKind.OFF, PartOrigin.REGISTERED),
+        ("referee: process\n", RefereeKind.PROCESS, PartOrigin.WORKSPACE),
+    ],
+)
+def test_code_of_workspaces_is_refused_unless_there_is_a_referee(
+    tmp_path: Path, lines: str, kind: RefereeKind, origin: PartOrigin
+) -> None:
+    path = tmp_path / "director.yaml"
+    path.write_text(f"sample_shape: [1]\ntarget_shape: []\n{lines}")
+    found = load_director_file(path)
+    assert (found.referee, found.part_origin) == (kind, origin)
+
+
+@pytest.mark.parametrize("line", ["referee: on", "referee_limits: {decision_s: 11}", "referee_limits: {memory_mb: 10}"])
+def test_a_referee_that_cannot_be_is_a_mistake(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "director.yaml"
+    path.write_text(f"sample_shape: [1]\ntarget_shape: []\n{line}\n")
+    with pytest.raises(SettingsError, match=line.partition(":")[0]):
+        load_director_file(path)
+
+
+def test_a_referee_needs_a_kernel_that_confines_it() -> None:
+    wanted = DirectorFile(sample_shape=(1,), target_shape=(), referee=RefereeKind.PROCESS)
+    off = wanted.model_copy(update={"referee": RefereeKind.OFF})
+    whole, half = Confinement(7, seccomp=True, no_new_privileges=True), Confinement(7, no_new_privileges=True)
+    for settings, reached in ((wanted, whole), (off, half)):
+        check_referee(settings, reached)
+    with pytest.raises(SettingsError, match="does not close network, kernel"):
+        check_referee(wanted, half)

@@ -1,0 +1,68 @@
+"""Where parts may come from, and how those of a workspace are loaded."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from openfl_like import registry
+from openfl_like.errors import NotFoundError, PlanError
+from openfl_like.federation.failure import FailedPartError
+from openfl_like.federation.participation.selection import AllSelector, SelectionView
+from openfl_like.federation.parts.source import REGISTERED, WorkspaceParts
+from openfl_like.plan.section import Component
+
+
+def test_nobody_builds_code_of_a_workspace_by_default(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for kind in sorted(registry.OF_A_ROUND):
+        component = Component(template="subprocess:Popen", settings={"args": ["touch", str(canary)]})
+        with pytest.raises(PlanError, match="which does not run here") as caught:
+            REGISTERED.build(kind, component, kind)
+        assert "referee: process" in caught.value.cure
+    assert not canary.exists()
+
+
+def test_a_workspace_brings_parts_of_a_round_and_nothing_else(tmp_path: Path) -> None:
+    parts = WorkspaceParts(tmp_path)
+    assert parts.build("selector", Component(template="all"), "selector") == AllSelector()
+    for kind in ("compression", "lossless", "runtime", "model_format"):
+        with pytest.raises(PlanError, match=f"there is no {kind} named"):
+            parts.build(kind, Component(template="os:system"), kind)
+
+
+def test_two_workspaces_may_have_modules_of_one_name(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "mine.py").write_text(
+            "from openfl_like.federation.participation.selection import AllSelector\n"
+            f"class Mine(AllSelector):\n    def wanted(self, view): return {number}\n"
+        )
+    view = dataclasses.replace(SelectionView.of(("a", "b", "c")))
+    wanted = [
+        WorkspaceParts(tmp_path / str(number))
+        .build("selector", Component(template="mine:Mine"), "selector")
+        .wanted(view)  # type: ignore[attr-defined]  # it is a selector
+        for number in (1, 2)
+    ]
+    assert wanted == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("1 / 0", "the selector 'mine:Mine' cannot be imported: it raised ZeroDivisionError"),
+        ("def Mine(): raise OSError('no')", "the selector 'mine:Mine' cannot be built: it raised OSError: no"),
+    ],
+)
+def test_what_cannot_be_loaded_is_told_with_its_line(tmp_path: Path, code: str, told: str) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(FailedPartError, match=told) as caught:
+        WorkspaceParts(tmp_path).build("selector", Component(template="mine:Mine"), "selector")
+    assert caught.value.failure.file.endswith("mine.py")
+    assert caught.value.failure.line == 1
+
+
+def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="needs the module 'mine'"):
+        WorkspaceParts(tmp_path).build("selector", Component(template="mine:Mine"), "selector")
