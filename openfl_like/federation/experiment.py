@@ -45,7 +45,7 @@ from openfl_like.federation.events import (
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
-from openfl_like.federation.round_state import RoundState, Step
+from openfl_like.federation.round_state import RoundState, Step, weights_in
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase, Update
@@ -373,7 +373,7 @@ class Experiment:
             current.base_state,
             current.eligible,
             buffered.counted_factors(plan, number, updates, factors_of(current.verdicts)),
-            current.weights,
+            weights_in(current),
             buffered.bases_of(plan, self._context.state.versions, number, updates),
         )
 
@@ -383,7 +383,7 @@ class Experiment:
             return
         current.keep(event.digest, event.server_state)
         buffered.made(context)
-        weights = weights_of(list(current.trained.values()), current.weights)
+        weights = weights_of(list(current.trained.values()), weights_in(current))
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))
         if current.phase is Phase.INITIALISE:

@@ -73,7 +73,7 @@ def test_a_plan_without_validation_evaluates_nothing() -> None:
         (Task(function="validate", kwargs={"apply": "file:"}), "not a file that a bundle can hold"),
         (Task(function="validate", kwargs={"apply": "file:save/x.safetensors"}), "not a file that a bundle can hold"),
         (Task(function="train", kwargs={"apply": "file:x.safetensors"}), "a task that trains"),
-        (Task(function="validate", kwargs={"apply": "elsewhere"}), "global, local or file:PATH"),
+        (Task(function="validate", kwargs={"apply": "elsewhere"}), "global, local, personal or file:PATH"),
     ],
 )
 def test_a_wrong_model_of_a_task_is_a_mistake(task: Task, told: str) -> None:
