@@ -47,7 +47,7 @@ from openfl_like.federation.metrics import weights_of
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.traffic import TrafficCount
 from openfl_like.federation.parts.source import REGISTERED, PartSource
-from openfl_like.federation.round_state import RoundState, Step
+from openfl_like.federation.round_state import RoundState, Step, weights_in
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import goes_by_traffic
@@ -403,7 +403,7 @@ class Experiment:
             current.base_state,
             current.eligible,
             buffered.counted_factors(plan, number, updates, factors_of(current.verdicts)),
-            current.weights,
+            weights_in(current),
             buffered.bases_of(plan, self._context.state.versions, number, updates),
         )
 
@@ -415,7 +415,7 @@ class Experiment:
         if context.state.traffic is not None and event.size_bytes:
             context.state.traffic.model_bytes = event.size_bytes
         buffered.made(context)
-        weights = weights_of(list(current.trained.values()), current.weights)
+        weights = weights_of(list(current.trained.values()), weights_in(current))
         digests = {name: current.trained[name].digest for name in sorted(current.trained)}
         context.announce(ModelMade(current.number, event.digest, weights, digests))
         if current.phase is Phase.INITIALISE:

@@ -24,7 +24,7 @@ from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.participation.membership import Member, Presence
 from openfl_like.federation.participation.selection import SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN, past_training
-from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
+from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences, model_for, own_update
 from openfl_like.federation.seeds import assignment_seed
 from openfl_like.federation.task import (
     Assignment,
@@ -137,13 +137,13 @@ def send(context: ExperimentContext, state: RoundState, name: str) -> None:
     whose = "" if phase is Phase.INITIALISE else name  # the initial model must not depend on which site makes it
     calls = state.control.called(context.calls(name, phase))
     counted = context.state.counted
-    own = state.own_update(name)  # what a site measures, it measures with what it has of its own since it trained
+    own = own_update(state, name)  # what a site measures, it measures with what it has of its own since it trained
     assignment = Assignment(
         round=state.number,
         phase=phase,
         collaborator=name,
         tasks=calls,
-        model=state.model_for(name),
+        model=model_for(state, name),
         seed=assignment_seed(plan.seed, state.number, whose, phase.value),
         deadline_s=state.limit_s,
         continues=counted.get(name, 0) if own is None else own.round,

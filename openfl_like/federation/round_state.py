@@ -106,25 +106,6 @@ class RoundState:
         """Identity of the model that the open phase works on."""
         return self.digest or self.base
 
-    def model_for(self, name: str) -> str:
-        """Identity of the model that a site works on in the open phase: that of all, or the update that it scores."""
-        if self.scoring is None or self.phase is not Phase.CROSS_EVALUATE:
-            return self.model
-        return self.scoring.models[self.scoring.pairs[name]]
-
-    def own_update(self, name: str) -> Update | None:
-        """The update that a site which measures models has trained in this round, if it is there."""
-        if self.phase is Phase.EVALUATE:
-            return self.trained.get(name)
-        return self.scoring.updates.get(name) if self.scoring is not None else None
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """What the samples of some updates are multiplied by: what controllers say, and what their scores say."""
-        shares, controlled = shares_of(self.verdicts), self.control.weights
-        both = {name: controlled.get(name, 1.0) * shares.get(name, 1.0) for name in {**controlled, **shares}}
-        return {name: both[name] for name in sorted(both)}
-
     @property
     def deadline_timer(self) -> str:
         """Name of the timer that ends the open phase; every attempt at an initial model has its own."""
@@ -223,6 +204,27 @@ class RoundState:
 
     def _placed(self, absent: Mapping[str, Failure], phase: Phase) -> dict[str, Failure]:
         return {name: replace(absent[name], site=name, round=self.number, phase=phase) for name in sorted(absent)}
+
+
+def model_for(state: RoundState, name: str) -> str:
+    """Identity of the model that a site works on in the open phase: that of all, or the update that it scores."""
+    if state.scoring is None or state.phase is not Phase.CROSS_EVALUATE:
+        return state.model
+    return state.scoring.models[state.scoring.pairs[name]]
+
+
+def own_update(state: RoundState, name: str) -> Update | None:
+    """The update that a site which measures models has trained in this round, if it is there."""
+    if state.phase is Phase.EVALUATE:
+        return state.trained.get(name)
+    return state.scoring.updates.get(name) if state.scoring is not None else None
+
+
+def weights_in(state: RoundState) -> dict[str, float]:
+    """What the samples of some updates are multiplied by: what controllers say, and what their scores say."""
+    shares, controlled = shares_of(state.verdicts), state.control.weights
+    both = {name: controlled.get(name, 1.0) * shares.get(name, 1.0) for name in {**controlled, **shares}}
+    return {name: both[name] for name in sorted(both)}
 
 
 def chose_too_few(state: RoundState) -> bool:

@@ -155,7 +155,8 @@ class ExperimentLoop:
             if version.round in kept:
                 record.repository.put(version.digest, version.round)
         if experiment.placement is not None:  # of a former process; the scores that have come count
-            record.repository.place(experiment.placement)
+            base = record.repository.path(experiment.placement.base_model)
+            record.repository.scored.place(experiment.placement, base)
 
     def post(self, *events: Event) -> None:
         """Put events in; also for those who are not the runtime (a cancellation)."""
@@ -313,7 +314,7 @@ class ExperimentLoop:
     def _work(self, command: ValidateUpdates | PlaceUpdates | Aggregate) -> Event:
         try:
             if isinstance(command, PlaceUpdates):
-                return self._repository.place(command)
+                return self._repository.scored.place(command, self._repository.path(command.base_model))
             if isinstance(command, ValidateUpdates):
                 return self._repository.validate(command)
             return self._repository.aggregate(command)

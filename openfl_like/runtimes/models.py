@@ -25,7 +25,6 @@ from openfl_like.federation.events import (
     ModelAggregated,
     ModelVersion,
     PlaceUpdates,
-    UpdatesPlaced,
     UpdatesValidated,
     ValidateUpdates,
 )
@@ -38,11 +37,12 @@ from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.federation.validation.verdict import UpdateVerdict
 from openfl_like.plan.schema import Plan
 from openfl_like.runtimes.published import PublishedFiles
+from openfl_like.runtimes.scored import ScoredUpdates
 from openfl_like.runtimes.updates_in_memory import CopiesInMemory, UpdatesInMemory
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.store.ports import FileContent
 from openfl_like.tensors.container import TensorFile
-from openfl_like.tensors.encoded import Sent, open_update, write_decoded
+from openfl_like.tensors.encoded import Sent, open_update
 from openfl_like.tensors.manifest import Manifest, file_digest, manifest_of
 from openfl_like.tensors.memory import TensorMemory
 
@@ -85,6 +85,7 @@ class ModelRepository:
         in_memory: Updates that are in no file.
         published: The files of published versions.
         answers_late: Whether a part may take its time over a block: then it is asked on threads only.
+        scored: Updates that are being scored.
     """
 
     def __init__(self, plan: Plan, files: ExperimentFiles, parts: PartSource = REGISTERED) -> None:
@@ -106,7 +107,7 @@ class ModelRepository:
         self._copies = CopiesInMemory()
         self.published = PublishedFiles(plan, files, has_state=bool(self._recipe.slots))
         self._arriving: ArrivingModel | None = None
-        self._scored: dict[str, Path] = {}
+        self.scored = ScoredUpdates(files, self.in_memory, self._sent)
         self._content = "", b""
 
     def _asks_late(self) -> bool:
@@ -130,6 +131,9 @@ class ModelRepository:
             DamagedError: If the file is not that model any more.
             NotFoundError: If there is none.
         """
+        scored = self.scored.find(digest)
+        if scored is not None:
+            return scored[1]
         path = self.path(digest)
         if digest not in self._manifests:
             found = manifest_of(path)
@@ -140,12 +144,8 @@ class ModelRepository:
 
     def path(self, digest: str) -> Path:
         """Return the file of a model, or of one that is to be scored; raises NotFoundError."""
-        scored = self._scored.get(digest)
-        return scored if scored is not None else self._files.model(self._round_of(digest))
-
-    def is_scored(self, digest: str) -> bool:
-        """Whether a model stands for an update that is to be scored: nobody else may have it."""
-        return digest in self._scored and digest not in self._rounds
+        scored = self.scored.find(digest)
+        return scored[0] if scored is not None else self._files.model(self._round_of(digest))
 
     def content(self, digest: str) -> bytes:
         """Return all bytes of a model; those of the last one that was asked for are kept, as every site gets it."""
@@ -233,28 +233,6 @@ class ModelRepository:
             )
             for update in updates
         ]
-
-    def place(self, command: PlaceUpdates) -> UpdatesPlaced:
-        """Have a model file for each update, which others are to score; one that came as a model file is that already.
-
-        Whoever places the same updates again makes the same files.
-        """
-        base = self.path(command.base_model)
-        placed = {update.collaborator: self._place_scored(update, base) for update in command.updates}
-        self._scored = {manifest.digest: path for manifest, path in placed.values()}
-        self._manifests |= {manifest.digest: manifest for manifest, _ in placed.values()}
-        failpoint("aggregator.updates.placed")
-        return UpdatesPlaced(command.round, {name: manifest.digest for name, (manifest, _) in placed.items()})
-
-    def _place_scored(self, update: Update, base: Path) -> tuple[Manifest, Path]:
-        sent, path = self._sent(update, base), self.spool_path(update)
-        if sent is None:
-            unwritten = self.in_memory.find(update)
-            if unwritten is not None:
-                unwritten.write(path)
-            return manifest_of(path), path
-        decoded = self._files.decoded(update.round, update.collaborator)
-        return write_decoded(path, sent, decoded), decoded
 
     def quick(self, command: ValidateUpdates | PlaceUpdates | Aggregate, *, alone: bool = False) -> bool:
         """Whether a step is done at once: it takes no longer than a hop to a thread, or little longer in memory.
@@ -346,6 +324,7 @@ class ModelRepository:
 
     def aggregate(self, command: Aggregate) -> ModelAggregated:
         """Combine the updates into the round's model, and write what is kept for the next round beside it."""
+        self.scored.clear()
         wanted = self._encoding is not None or self._recipe.needs_base or bool(command.factors or command.bases)
         base = self.path(command.base_model) if wanted and command.base_model else None
         contributions = self._contributions(command.updates, base, command)
@@ -420,7 +399,7 @@ class ModelRepository:
         self.in_memory.let_go(settled)
         self._copies.let_go(settled)
         self._base = {digest: file for digest, file in self._base.items() if versions and digest == versions[-1].digest}
-        self._scored.clear()
+        self.scored.clear()
         if versions:
             open_ones = {number for number in self._rounds.values() if number > newest}  # a simulation runs ahead
             keep = self.published.kept(versions) | open_ones

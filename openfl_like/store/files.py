@@ -73,10 +73,6 @@ class ExperimentFiles:
         """The update of a collaborator in the spool."""
         return _update(self.directory, round_number, phase, collaborator)
 
-    def decoded(self, round_number: int, collaborator: str) -> Path:
-        """The model that a compressed update stands for; it becomes nobody's spare, which the update itself will be."""
-        return self.directory / f"spool/{round_number:04d}-{collaborator}.decoded"
-
     def carry(self, round_from: int, round_to: int) -> None:
         """Give an unchanged model, and the server's state beside it, the name of a later round; no bytes are copied."""
         target, state = self.model(round_to), self.server_state(round_to)
@@ -129,6 +125,11 @@ class ExperimentFiles:
     def remove(self) -> None:
         """Remove the whole directory."""
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def decoded_update(files: ExperimentFiles, round_number: int, collaborator: str) -> Path:
+    """The model that a compressed update stands for; it becomes nobody's spare, which the update itself will be."""
+    return files.directory / f"spool/{round_number:04d}-{collaborator}.decoded"
 
 
 @lru_cache(maxsize=1024)  # asked for again and again while an update is taken, and a path costs more than it seems

@@ -135,7 +135,8 @@ class Aggregator:
             NotAllowedError: If that is not the caller.
             NotFoundError: If there is no such model.
         """
-        if self._repository.is_scored(digest) and not self._runtime.has_given(caller, digest):
+        scored = self._repository.scored.find(digest) is not None
+        if scored and not self._runtime.has_given(caller, digest):
             raise NotAllowedError(f"the model {digest[:12]} is an update that '{caller}' is not asked to score")
         manifest = await self._manifest(digest)
         content = self._repository.content(digest) if manifest.total_bytes < INLINE_BYTES else None

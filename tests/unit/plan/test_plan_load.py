@@ -64,7 +64,8 @@ def test_schema_and_rules_are_reported_together(written: Callable[..., Path], pl
         ("tasks: {train: {function: a.b}}", "'a.b' is not a function that a task can have"),
         (
             "tasks: {check: {function: validate, kwargs: {apply: globl}}}",
-            "tasks.check.kwargs.apply: must be global, local, personal or file:PATH, not 'globl'; did you mean 'global'?",
+            "tasks.check.kwargs.apply: must be global, local, personal or file:PATH, not 'globl'; "
+            "did you mean 'global'?",
         ),
         (
             "tasks: {check: {function: validate_task, kwargs: {apply: global}}}",

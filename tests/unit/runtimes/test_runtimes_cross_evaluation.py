@@ -123,7 +123,7 @@ def test_what_is_scored_is_the_model_that_a_compressed_update_stands_for(
     path = files.update(1, Phase.TRAIN, "ada")
     write_encoded(path, trained, sent, {})
     update = Update(1, Phase.TRAIN, "ada", file_digest(path), 10)
-    placed = repository.place(PlaceUpdates(1, digest, (update,))).models["ada"]
+    placed = repository.scored.place(PlaceUpdates(1, digest, (update,)), files.model(0)).models["ada"]
     found = read_tensors(repository.path(placed))
     expected = open_update(path, sent)
     assert {*found} == {*base}
@@ -131,10 +131,9 @@ def test_what_is_scored_is_the_model_that_a_compressed_update_stands_for(
         assert found[name].dtype == value.dtype
         assert np.array_equal(found[name], expected.tensor(name))
     expected.close()
-    assert repository.is_scored(placed)
+    assert repository.manifest(placed).digest == placed
     again = ModelRepository(plan, files)
-    again.put(digest, 0)
-    assert again.place(PlaceUpdates(1, digest, (update,))).models == {"ada": placed}
+    assert again.scored.place(PlaceUpdates(1, digest, (update,)), files.model(0)).models == {"ada": placed}
 
 
 async def test_an_update_is_served_to_nobody_but_the_site_that_scores_it_and_only_until_it_has(
@@ -149,7 +148,7 @@ async def test_an_update_is_served_to_nobody_but_the_site_that_scores_it_and_onl
     path = files.update(1, Phase.TRAIN, "ada")
     write_tensors(path, {"weights": np.ones(4, np.float32)}, sync=False)
     update = Update(1, Phase.TRAIN, "ada", file_digest(path), 10)
-    placed = repository.place(PlaceUpdates(1, base, (update,))).models["ada"]
+    placed = repository.scored.place(PlaceUpdates(1, base, (update,)), files.model(0)).models["ada"]
     assert placed == update.digest
     store = MemoryExperimentStore(MemoryRecord())
     unused: ExperimentLoop = None  # type: ignore[assignment]  # nothing is posted
