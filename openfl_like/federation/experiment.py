@@ -48,6 +48,7 @@ from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.traffic import TrafficCount
 from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.round_state import RoundState, Step, weights_in
+from openfl_like.federation.rounds import gathering
 from openfl_like.federation.state import ExperimentState, dump_state, load_state
 from openfl_like.federation.status import Status
 from openfl_like.federation.stopping import goes_by_traffic
@@ -298,7 +299,7 @@ class Experiment:
             context.announce(CollaboratorAdmitted(name, member=not late))
         if state.round is not None:
             if late and context.plan.admission.late_join == "current_round":
-                phases.join_round(context, state.round, name)
+                gathering.join_round(context, state.round, name)
             phases.send(context, state.round, name)
 
     def _on_everybody(self, _: EverybodyJoined) -> None:
@@ -355,7 +356,7 @@ class Experiment:
             if event.timer == lifecycle.ADMISSION_TIMER:
                 lifecycle.end_admission(context)
         elif current.waiting and event.timer == current.gather_timer:
-            self._end_gathering(current)
+            gathering.give_up(context, current)
         elif current.awaited and event.timer == current.deadline_timer:
             phases.pass_deadline(context, current)
         else:
@@ -382,7 +383,7 @@ class Experiment:
             lifecycle.fall_short(context, current, len(current.updates))
             return
         if not current.learned():
-            phases.keep_model(context, current)
+            gathering.keep_model(context, current)
             return
         if not scored and cross_evaluation.begin(context, current):
             return
@@ -421,7 +422,7 @@ class Experiment:
         if current.phase is Phase.INITIALISE:
             lifecycle.publish(context, current)
         else:
-            phases.open_evaluation(context, current)
+            gathering.open_evaluation(context, current)
 
     def _on_step_failed(self, event: StepFailed) -> None:
         if self._context.state.at_step(event.round, Step.VALIDATE, Step.PLACE, Step.AGGREGATE) is not None:
@@ -447,23 +448,9 @@ class Experiment:
                 lifecycle.start(context)
             return complete
         if current.step is Step.GATHER:
-            self._gather(current)
+            gathering.begin_phase(context, current)
             return not current.waiting
         return current.step is Step.COLLECT and self._close(current)
-
-    def _end_gathering(self, current: RoundState) -> None:
-        context = self._context
-        if context.plan.mode.settings is not None and current.phase is not Phase.INITIALISE:
-            lifecycle.fail(context, buffered.shortfall(context, current))
-        else:
-            lifecycle.fall_short(context, current, phases.gather_timed_out(context, current))
-
-    def _gather(self, current: RoundState) -> None:
-        context = self._context
-        if current.phase is Phase.INITIALISE:
-            lifecycle.fail(context, phases.gather_initialiser(context, current))
-        elif (coming := phases.gather(context, current)) is not None:
-            lifecycle.fall_short(context, current, coming)
 
     def _close(self, current: RoundState) -> bool:
         """Close the open phase if everybody has answered, or nothing good can come of it any more."""

@@ -1,14 +1,12 @@
 """The phases of a round: gathering a cohort, handing out work, taking answers, noting absences."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from openfl_like.federation import buffered
 from openfl_like.federation.announcements import (
     AssignmentSent,
     CollaboratorAbsent,
-    ModelKept,
-    RoundStarted,
     UpdateLost,
     UpdateReceived,
     UpdateRefused,
@@ -22,9 +20,8 @@ from openfl_like.federation.events import (
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.participation.membership import Member, Presence
-from openfl_like.federation.participation.selection import SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN, past_training
-from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences, model_for, own_update
+from openfl_like.federation.round_state import RoundState, Step, model_for, own_update
 from openfl_like.federation.seeds import assignment_seed
 from openfl_like.federation.task import (
     Assignment,
@@ -39,80 +36,10 @@ from openfl_like.federation.unmeasured import MetricsUndefined
 from openfl_like.federation.validation.sample_limit import judge_samples
 from openfl_like.federation.validation.verdict import Consequence, UpdatesJudged, UpdateVerdict, counted_less
 from openfl_like.plan.limits import LOOK_S, silence_limit_s, task_limit_s
-from openfl_like.plan.schema import Participation
 
 SILENCE_TIMER = "silence"
 MOST_INITIALISERS = 20
 """So many sites are asked in turn for the initial model: where all of these fail, those after them would as well."""
-
-
-def gather(context: ExperimentContext, state: RoundState) -> int | None:
-    """Begin the training of a round if enough collaborators are here, or wait for them.
-
-    Returns:
-        How many could begin it, if they are too few and waiting is in vain; otherwise None.
-    """
-    context.roster.promote()
-    context.deal()
-    if context.plan.mode.settings is not None:
-        _begin_buffered(context, state)
-        return None
-    phase, cohort = _select(context, state)
-    enough = len(cohort) >= state.quorum
-    if enough and not _choice_is_open(context, phase):
-        context.announce(RoundStarted(state.number, cohort, state.quorum))
-        for name, failure in sorted(state.absent.items()):
-            _announce_absence(context, state, name, failure)
-        state.selected = cohort
-        if phase is Phase.TRAIN:
-            _note_asked(context, cohort)
-        open_phase(context, state, phase, cohort)
-        return None
-    gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    if not enough and (gone or chose_too_few(state)):
-        return len(cohort)
-    if not state.waiting:
-        state.waiting = True
-        context.emit(StartTimer(state.gather_timer, context.return_limit_s))
-    return None
-
-
-def _choice_is_open(context: ExperimentContext, phase: Phase) -> bool:
-    """Whether a site may be back at any moment that could be chosen, in a round that wants all whom it chooses.
-
-    A broken connection does not change then who trains: the same sites are chosen as if it had held.
-    """
-    if phase is not Phase.TRAIN or context.plan.participation.policy != "exact":
-        return False
-    returning = [site.name for site in context.roster.sites.values() if site.member and site.awaited and not site.here]
-    return bool(returning) and bool(context.selector.eligible(sorted(returning)))
-
-
-def join_round(context: ExperimentContext, state: RoundState, name: str) -> None:
-    """Have a site that has just come train with those who train already, if the selector would have chosen it.
-
-    How many updates the round needs does not change: it is no worse off if the site leaves again.
-    """
-    if state.phase is not Phase.TRAIN or state.step is not Step.COLLECT:
-        return
-    context.roster.one(name).member = True
-    context.deal()
-    if context.plan.mode.settings is not None:
-        return  # whoever is free is asked as soon as somebody may train
-    view = _training_view(context, state)
-    if name not in context.selector.select(replace(view, count=context.selector.wanted(view))):
-        return
-    state.eligible = len(view.eligible)
-    state.assigned = tuple(sorted({*state.assigned, name}))
-    state.selected = tuple(sorted({*state.selected, name}))
-    state.work = {**state.work, **context.work_of((name,))}
-    _note_asked(context, (name,))
-
-
-def gather_timed_out(context: ExperimentContext, state: RoundState) -> int:
-    """Return how many could begin the round now that nobody waits any more."""
-    _, cohort = _select(context, state)
-    return len(cohort)
 
 
 def open_phase(context: ExperimentContext, state: RoundState, phase: Phase, names: tuple[str, ...]) -> None:
@@ -228,15 +155,6 @@ def _tell_undefined(
     site.undefined[update.phase] = names
 
 
-def keep_model(context: ExperimentContext, state: RoundState) -> None:
-    """Go on with the model that the round began with: no site had anything to train on."""
-    state.keep(state.base, state.base_state)
-    buffered.made(context)
-    digests = {name: state.trained[name].digest for name in sorted(state.trained)}
-    context.announce(ModelKept(state.number, state.base, digests))
-    open_evaluation(context, state)
-
-
 def lose_update(context: ExperimentContext, state: RoundState, name: str) -> None:
     """Forget an answer of the open phase that was taken: it is awaited again."""
     if buffered.lose_update(context, state, name):
@@ -317,17 +235,6 @@ def _drop(context: ExperimentContext, state: RoundState, answer: Update | TaskFa
         mark_absent(context, state, answer.collaborator, failure)
 
 
-def _begin_buffered(context: ExperimentContext, state: RoundState) -> None:
-    """Begin with a version that is made of the first updates that come; who trains goes on."""
-    settings = context.plan.mode.settings
-    state.eligible = len(state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN))))
-    state.wanted = max(1, min(settings.buffer, state.eligible)) if settings is not None else 1
-    state.quorum = _quorum(context.plan.participation, state.wanted)
-    buffered.begin(context, state)
-    buffered.fill(context, state)
-    context.announce(RoundStarted(state.number, tuple(sorted(buffered.busy(context))), state.quorum))
-
-
 def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) -> None:
     """Leave a collaborator that was being waited for some time to come back, if it is worth waiting for."""
     if site.presence is not Presence.GONE:
@@ -335,7 +242,7 @@ def notice_leaving(context: ExperimentContext, state: RoundState, site: Member) 
     buffered.notice_leaving(context, site)
     if not state.awaits(site.name):
         return
-    others = state.phase is Phase.INITIALISE and _initialiser(context, state) is not None
+    others = state.phase is Phase.INITIALISE and next_initialiser(context, state) is not None
     if site.presence is Presence.GONE or others:
         mark_absent(context, state, site.name, site.absence, withdraw=True)
 
@@ -399,104 +306,18 @@ def mark_absent(
     state.absent[name] = failure
     if withdraw:
         context.emit(WithdrawAssignment(state.number, state.phase, name, str(failure)))
-    _announce_absence(context, state, name, failure)
+    announce_absence(context, state, name, failure)
 
 
-def open_evaluation(context: ExperimentContext, state: RoundState) -> None:
-    """Have those evaluate that are selected, but for those that nobody waits for any more.
-
-    One whose connection has just broken is asked, too: it may come back in time.
-    """
-    view = _evaluation_view(context)
-    awaited = context.roster.awaited(view.eligible)
-    view = replace(view, present=awaited)
-    wanted = context.evaluation_selector.wanted(view)
-    chosen = context.evaluation_selector.select(replace(view, count=wanted))
-    open_phase(context, state, Phase.EVALUATE, chosen)
-    missed = set(view.eligible) - set(awaited) if len(chosen) < wanted else set()
-    for name in sorted(missed):
-        mark_absent(context, state, name, context.roster.one(name).absence)
-
-
-def _evaluation_view(context: ExperimentContext) -> SelectionView:
-    """Return what the selector of those who evaluate sees."""
-    eligible = context.evaluation_selector.eligible(context.members_with_calls(Phase.EVALUATE))
-    busy = buffered.busy(context)
-    eligible = [name for name in eligible if name not in busy] if busy else eligible
-    return context.view_of(eligible, "evaluation selection")
-
-
-def _announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
+def announce_absence(context: ExperimentContext, state: RoundState, name: str, failure: Failure) -> None:
+    """Tell that a collaborator takes no part in the open phase, and why."""
     placed = replace(failure, round=state.number, phase=state.phase, site=name)
     context.announce(CollaboratorAbsent(state.number, state.phase, name, str(failure), placed))
 
 
-def gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
-    """Ask the next site for the initial model; return why none can make it, empty if one is asked."""
-    candidate = _initialiser(context, state)
-    if candidate is None:
-        tried = f"none of the {MOST_INITIALISERS} sites that were asked"
-        who = tried if len(state.absent) >= MOST_INITIALISERS else "no site"
-        return f"round 0: {who} could make the initial model: {list_absences(state.absent)}"
-    if not state.absent:
-        context.announce(RoundStarted(0, (candidate,)))
-    state.selected = (candidate,)
-    open_phase(context, state, Phase.INITIALISE, (candidate,))
-    return ""
-
-
-def _initialiser(context: ExperimentContext, state: RoundState) -> str | None:
+def next_initialiser(context: ExperimentContext, state: RoundState) -> str | None:
     """The next site that is asked for the initial model; None: there is none, or enough have failed."""
     if len(state.absent) >= MOST_INITIALISERS:
         return None
     tried = {*state.absent, *(state.assigned if state.step is Step.COLLECT else ())}
     return next((name for name in context.roster.present(context.roster.members()) if name not in tried), None)
-
-
-def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
-    if any(task.is_training for task in context.plan.tasks.values()):
-        return Phase.TRAIN, _select_cohort(context, state)
-    return Phase.EVALUATE, _select_evaluators(context, state)
-
-
-def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
-    """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
-    view = _training_view(context, state)
-    state.eligible, state.wanted = len(view.eligible), context.selector.wanted(view)
-    state.quorum = _quorum(context.plan.participation, state.wanted)
-    cohort = context.selector.select(replace(view, count=state.wanted))
-    lost = set(view.eligible) - set(view.present) if len(cohort) < state.wanted else set()
-    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
-    return cohort
-
-
-def _training_view(context: ExperimentContext, state: RoundState) -> SelectionView:
-    """Return what the selector of those who train sees."""
-    eligible = state.control.asked(context.selector.eligible(context.members_with_calls(Phase.TRAIN)))
-    return context.view_of(eligible, "selection")
-
-
-def _note_asked(context: ExperimentContext, names: Iterable[str]) -> None:
-    """Remember who is asked to train, if somebody goes by it."""
-    if context.remembers:
-        known = context.state.histories
-        known.update({name: known.get(name, UNKNOWN).asked_again() for name in names})
-
-
-def _quorum(participation: Participation, wanted: int) -> int:
-    """How many of the updates that are wanted a round needs."""
-    if participation.policy == "exact":
-        return max(1, wanted)
-    fraction = participation.min_fraction
-    return max(participation.min_updates or 1, share_of(fraction, wanted) if fraction is not None else 1)
-
-
-def _select_evaluators(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
-    """A plan that trains nothing needs one site that evaluates."""
-    view = _evaluation_view(context)
-    state.eligible, state.wanted = len(view.eligible), context.evaluation_selector.wanted(view)
-    state.quorum = 1
-    chosen = context.evaluation_selector.select(replace(view, count=state.wanted))
-    lost = set(view.eligible) - set(view.present) if len(chosen) < state.wanted else set()
-    state.absent = {name: context.roster.one(name).absence for name in sorted(lost)}
-    return chosen
