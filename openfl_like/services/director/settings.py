@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.components import check_needs
 from openfl_like.federation.parties import Interface
+from openfl_like.federation.ports import MOST_RETRY_S, LeaveOrder
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
 from openfl_like.plan.address import MAX_PORT, bare_host, checked_address, checked_host
@@ -63,6 +64,18 @@ class InterfaceSection(Section):
     target_shape: Shape
 
 
+class LeaveSection(Section):
+    """What envoys are told when the Director is stopped.
+
+    Attributes:
+        retry_after_s: Seconds after which they look for it again, at most a day; up to a tenth more, each another part.
+        message: Why, for people at the sites.
+    """
+
+    retry_after_s: Annotated[float, Field(ge=0, le=MOST_RETRY_S)]
+    message: Annotated[str, Field(max_length=200)] = "the director is being stopped"
+
+
 class DirectorFile(Section):
     """The keys of director.yaml; paths are relative to the file, ``~`` and ``$HOME`` are the home directory.
 
@@ -83,6 +96,7 @@ class DirectorFile(Section):
         revocations: File with the site CA's signed revocation list, where something keeps it new; default: the list of
             the site CA itself, where its folder is beside that of the experiment authority. A Director that was
             enrolled by token asks the site CA's server besides.
+        leave: What envoys are told when the Director is stopped; default: nothing, and they look for it at once.
         retention_days: Experiments that ended longer ago are removed, as by ``fx experiment remove``; default: none is.
     """
 
@@ -100,6 +114,7 @@ class DirectorFile(Section):
     certificate_hours: Annotated[float, Field(gt=0)] = 48.0
     revocations: HomePath | None = None
     retention_days: Annotated[float, Field(gt=0)] | None = None
+    leave: LeaveSection | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -134,6 +149,11 @@ class DirectorFile(Section):
                 f"aggregator_ports {named} has {len(ports)}; widen it to {ports.start}-{last}, or lower parallel"
             )
         return parallel
+
+    @property
+    def leave_order(self) -> LeaveOrder | None:
+        """What envoys are told when the Director is stopped; None: nothing."""
+        return None if self.leave is None else LeaveOrder(self.leave.message, self.leave.retry_after_s)
 
     @property
     def agreed(self) -> tuple[Interface, ...]:
