@@ -171,6 +171,7 @@ BUILTIN: dict[str, dict[str, str]] = {
         "plot": "openfl_like.events.callbacks.plot:Plot",
         "selection_counts": "openfl_like.events.callbacks.selection_counts:SelectionCounts",
         "checkpoint": "openfl_like.events.callbacks.checkpoint:ModelCopies",
+        "bandwidth": "openfl_like.events.callbacks.bandwidth:Bandwidth",
     },
     "generator": {
         "constant": "openfl_like.federation.devices.quantities:Constant",

@@ -136,7 +136,24 @@ class StopOrder:
     ended: Status | None = None
 
 
-EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder
+MOST_RETRY_S = 86_400.0
+"""The longest time that an envoy may be told to stay away: a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOrder:
+    """End the session, and come back later; Collaborators go on.
+
+    Attributes:
+        message: Why, for people at the site.
+        retry_after_s: Seconds after which to look for the Director again, at most a day.
+    """
+
+    message: str
+    retry_after_s: float
+
+
+EnvoyInstruction = Welcome | Order | IssuedCertificate | StopOrder | LeaveOrder
 
 # ---- collaborator <-> aggregator ----------------------------------------------------------------------------------
 

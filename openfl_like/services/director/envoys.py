@@ -21,6 +21,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Heartbeat,
     Hello,
+    LeaveOrder,
     Order,
     OrderReply,
     StopOrder,
@@ -146,14 +147,23 @@ class EnvoyRoster:
             self.on_change()
 
     @contextlib.asynccontextmanager
-    async def outlasting(self) -> AsyncIterator[None]:
-        """Around a server: wait after it for the sessions that it cancels, until each is remembered."""
+    async def outlasting(self, said: LeaveOrder | None = None) -> AsyncIterator[None]:
+        """Around what ends sessions: wait after it for all of them, until each is remembered.
+
+        Args:
+            said: The order that ends them; None: a server does, which has stopped.
+        """
         try:
             yield
         finally:
+            sessions = list(self._sessions.values())
+            if said is not None and sessions:
+                log.info("%d envoys are told to come back in %g s", len(sessions), said.retry_after_s)
+                for session in sessions:
+                    session.mailbox.put_nowait(said)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSING_S):
-                    for session in list(self._sessions.values()):
+                    for session in sessions:
                         await session.ended.wait()
 
     def _remember(self, record: EnvoyRecord) -> None:
@@ -189,7 +199,7 @@ class EnvoyRoster:
         send: Callable[[EnvoyInstruction], Awaitable[None]],
     ) -> None:
         listening = self._listen(name, session, reports)
-        talking = converse(session.mailbox, listening, send, lambda _: False)
+        talking = converse(session.mailbox, listening, send, lambda said: isinstance(said, LeaveOrder))
         if "talking" not in await first_of(talking=talking, superseded=session.superseded.wait()):
             raise ConflictError(f"'{name}' has connected again; this session is over")
 

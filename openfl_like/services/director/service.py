@@ -437,10 +437,12 @@ async def run_director(
         async with director.roster.outlasting(), Server(settings.listen, credentials, handlers) as server:
             ready(f"{settings.listen.rpartition(':')[0]}:{server.port}")
             director.standby.prepare()
-            upkeep = LivenessFile(settings.state, "director").beat(), removals.keep_retention()
+            disks, told = director.disk_space.watch(), settings.leave_order
+            leaving = director.roster.outlasting(told) if told is not None else contextlib.nullcontext()
+            upkeep = background(disks, LivenessFile(settings.state, "director").beat(), removals.keep_retention())
             await director.disk_space.look()
             try:
-                async with director.trust_upkeep.running(server), background(director.disk_space.watch(), *upkeep):
+                async with director.trust_upkeep.running(server), upkeep, leaving:
                     await director.dispatcher.work()
             finally:
                 await removals.close()

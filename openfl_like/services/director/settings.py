@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from openfl_like.errors import PlanError, SettingsError
 from openfl_like.federation.components import check_needs
 from openfl_like.federation.parties import Interface
+from openfl_like.federation.ports import MOST_RETRY_S, LeaveOrder
 from openfl_like.pki.certificate import AuthorityKind
 from openfl_like.pki.ledger import Ledger
 from openfl_like.plan.address import MAX_PORT, bare_host, checked_address, checked_host
@@ -93,6 +94,18 @@ class RefereeLimitsSection(Section):
     memory_mb: Annotated[int, Field(ge=256)] = USUAL.memory_mb
 
 
+class LeaveSection(Section):
+    """What envoys are told when the Director is stopped.
+
+    Attributes:
+        retry_after_s: Seconds after which they look for it again, at most a day; up to a tenth more, each another part.
+        message: Why, for people at the sites.
+    """
+
+    retry_after_s: Annotated[float, Field(ge=0, le=MOST_RETRY_S)]
+    message: Annotated[str, Field(max_length=200)] = "the director is being stopped"
+
+
 class DirectorFile(Section):
     """The keys of director.yaml; paths are relative to the file, ``~`` and ``$HOME`` are the home directory.
 
@@ -116,6 +129,7 @@ class DirectorFile(Section):
         referee: Whether parts of a round may be code of the workspace: ``process`` runs them beside the Aggregator, in
             processes without key, network and files; see docs/workspace-parts.md. Default: ``off``, they are refused.
         referee_limits: What such a process may take.
+        leave: What envoys are told when the Director is stopped; default: nothing, and they look for it at once.
         retention_days: Experiments that ended longer ago are removed, as by ``fx experiment remove``; default: none is.
     """
 
@@ -135,6 +149,7 @@ class DirectorFile(Section):
     referee: Annotated[RefereeKind, BeforeValidator(_off)] = RefereeKind.OFF
     referee_limits: RefereeLimitsSection = RefereeLimitsSection()
     retention_days: Annotated[float, Field(gt=0)] | None = None
+    leave: LeaveSection | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -169,6 +184,11 @@ class DirectorFile(Section):
                 f"aggregator_ports {named} has {len(ports)}; widen it to {ports.start}-{last}, or lower parallel"
             )
         return parallel
+
+    @property
+    def leave_order(self) -> LeaveOrder | None:
+        """What envoys are told when the Director is stopped; None: nothing."""
+        return None if self.leave is None else LeaveOrder(self.leave.message, self.leave.retry_after_s)
 
     @property
     def agreed(self) -> tuple[Interface, ...]:

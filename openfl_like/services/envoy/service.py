@@ -28,12 +28,14 @@ from openfl_like.federation.ports import (
     Heartbeat,
     Hello,
     IssuedCertificate,
+    LeaveOrder,
     Order,
     OrderReply,
     StopOrder,
     Welcome,
 )
 from openfl_like.pki.files import Credentials
+from openfl_like.printable import printable_line
 from openfl_like.processes.ownership import kill_listed, kill_owned
 from openfl_like.processes.standby import Standby
 from openfl_like.services.daemon.liveness import LivenessFile
@@ -53,11 +55,13 @@ from openfl_like.store.ports import Stores
 from openfl_like.store.site_files import SiteFiles
 from openfl_like.tasks import TaskOwner, background, first_of
 from openfl_like.wire.attendance import EnvoyClient, EnvoySession
-from openfl_like.wire.channel import backoff, spread
+from openfl_like.wire.channel import RETURN_SPREAD_S, backoff, spread
 
 log = logging.getLogger(__name__)
 STALE_SESSION_S = 30.0
 MOST_ENDING = 4
+LATE_PART = 0.1
+"""Up to this part later than it is told to, an envoy comes back: many are told the same."""
 """So many experiments beyond what a site bears may be there: the Director knows of an end before all has gone."""
 RETRY_S = 0.5  # there may be hundreds of us, and none of them is in a hurry: its collaborators work on
 
@@ -128,6 +132,7 @@ class _Attendance:
         conflict_since: When the Director first said that this name is connected already; 0: it does not.
         heard: Set when the Director wants a heartbeat now.
         leaving: Set when another line is there to go on with.
+        away_s: How long the Director wants us to stay away; None: it has not said so.
     """
 
     number: int = 0
@@ -137,6 +142,7 @@ class _Attendance:
     conflict_since: float = 0.0
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    away_s: float | None = None
 
 
 class Envoy:
@@ -213,7 +219,8 @@ class Envoy:
                 self._attendance.welcomed = False
                 try:
                     await self._stay()
-                    log.warning("the director ended the session; connecting again")
+                    if self._attendance.away_s is None:
+                        log.warning("the director ended the session; connecting again")
                 except (
                     UnreachableError,
                     StorageError,
@@ -229,8 +236,18 @@ class Envoy:
                     trying_again.say(f"{error}; trying again")
                 if self._attendance.welcomed:
                     trying_again.over()
-                    await spread()
+                    await self._stay_away()
                     break  # the next attempt is the first one of another outage
+
+    async def _stay_away(self) -> None:
+        """Wait before the next attempt: as long as the Director wants and up to a tenth more, or a moment."""
+        away_s, self._attendance.away_s = self._attendance.away_s, None
+        self._attendance.welcomed = False
+        if away_s is None:
+            await spread()
+        else:
+            await asyncio.sleep(away_s)
+            await spread(max(RETURN_SPREAD_S, away_s * LATE_PART))
 
     def _connect(self) -> EnvoyClient:
         return self._connect_to(self._settings.director, self._renewer.current)
@@ -257,6 +274,11 @@ class Envoy:
             failpoint("envoy.hello.sent")
             try:
                 while (instruction := await self._next(session)) is not None:
+                    if isinstance(instruction, LeaveOrder):
+                        self._attendance.away_s = instruction.retry_after_s
+                        told = printable_line(instruction.message) or "no reason is given"
+                        log.warning("the director has us leave for %g s: %s", instruction.retry_after_s, told)
+                        return
                     if isinstance(instruction, Welcome):
                         # a later one changes the period, or asks for a heartbeat
                         self._attendance.heartbeat_s = instruction.heartbeat_s

@@ -16,12 +16,14 @@ from openfl_like.federation.parties import (
     SiteTerms,
 )
 from openfl_like.federation.ports import (
+    MOST_RETRY_S,
     CollaboratorEnded,
     EnvoyInstruction,
     EnvoyReport,
     Heartbeat,
     Hello,
     IssuedCertificate,
+    LeaveOrder,
     Order,
     OrderReply,
     StopOrder,
@@ -210,6 +212,9 @@ def envoy_instruction_to(value: EnvoyInstruction) -> pb.DirectorMessage:
         case IssuedCertificate():
             issued = pb.IssuedCertificate(experiment=value.experiment, chain=value.chain)
             return pb.DirectorMessage(certificate=issued)
+        case LeaveOrder():
+            leave = pb.LeaveOrder(message=bounded(value.message), retry_after_s=value.retry_after_s)
+            return pb.DirectorMessage(leave=leave)
         case StopOrder():
             ended = "" if value.ended is None else value.ended.value
             return pb.DirectorMessage(
@@ -227,6 +232,8 @@ def envoy_instruction_from(message: pb.DirectorMessage) -> EnvoyInstruction:
             return IssuedCertificate(message.certificate.experiment, message.certificate.chain)
         case "stop":
             return StopOrder(message.stop.experiment, bounded(message.stop.reason), _end_from(message.stop.ended))
+        case "leave" if 0 <= message.leave.retry_after_s <= MOST_RETRY_S:
+            return LeaveOrder(bounded(message.leave.message), message.leave.retry_after_s)
         case "welcome" if LEAST_HEARTBEAT_S <= message.welcome.heartbeat_s <= MOST_HEARTBEAT_S:
             return Welcome(message.welcome.heartbeat_s)
         case kind:

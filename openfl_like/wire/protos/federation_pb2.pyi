@@ -311,16 +311,26 @@ class StopOrder(_message.Message):
     def __init__(self, experiment: _Optional[str] = ..., reason: _Optional[str] = ..., ended: _Optional[str] = ...) -> None: ...
 
 class DirectorMessage(_message.Message):
-    __slots__ = ("welcome", "order", "certificate", "stop")
+    __slots__ = ("welcome", "order", "certificate", "stop", "leave")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     order: Order
     certificate: IssuedCertificate
     stop: StopOrder
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., certificate: _Optional[_Union[IssuedCertificate, _Mapping]] = ..., stop: _Optional[_Union[StopOrder, _Mapping]] = ...) -> None: ...
+    leave: LeaveOrder
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., certificate: _Optional[_Union[IssuedCertificate, _Mapping]] = ..., stop: _Optional[_Union[StopOrder, _Mapping]] = ..., leave: _Optional[_Union[LeaveOrder, _Mapping]] = ...) -> None: ...
+
+class LeaveOrder(_message.Message):
+    __slots__ = ("message", "retry_after_s")
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    retry_after_s: float
+    def __init__(self, message: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
 
 class ExperimentRequest(_message.Message):
     __slots__ = ("experiment",)

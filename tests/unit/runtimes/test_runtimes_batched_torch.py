@@ -66,6 +66,26 @@ def test_an_evaluation_is_batched_too(runner: str, tmp_path: Path) -> None:
     assert all(done.update.digest == "" and done.content is None for done in batched.updates.values())
 
 
+@pytest.mark.parametrize(
+    ("runner", "classes", "named"), [("Mlp", 5, ["f1_macro", "top_k_accuracy"]), ("Regression", 0, ["mae", "r2"])]
+)
+def test_the_metrics_that_tasks_name_are_measured_of_each_site(
+    runner: str, classes: int, named: list[str], tmp_path: Path
+) -> None:
+    metrics = [{"template": name, "settings": {"k": 2} if name == "top_k_accuracy" else {}} for name in named]
+    tasks = {
+        "train": {"function": "train", "metrics": metrics},
+        "look": {"function": "validate", "metrics": metrics[:1]},
+    }
+    study = Study(runner, sites(classes=classes), tmp_path, tasks=tasks)
+    batched, far = both(study, TRAIN, LOOK)
+    assert far <= 1e-5
+    assert (batched.reasons, batched.posts) == ([], [len(SIZES)])
+    several = [done.update.metrics for site, done in batched.updates.items() if site != "site-1"]
+    assert {frozenset(found["train"]) for found in several} == {frozenset({"loss", *named})}
+    assert {frozenset(found["look"]) for found in several} == {frozenset({"loss", named[0]})}
+
+
 def test_the_digest_of_an_update_is_that_of_its_bytes(tmp_path: Path) -> None:
     batched, _ = both(Study("Mlp", sites(), tmp_path), TRAIN)
     for number, done in enumerate(batched.updates.values()):

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from openfl_like.events.callbacks.bandwidth import Bandwidth
 from openfl_like.events.callbacks.base import Callback, ResultsFolder, ResultsFullError
 from openfl_like.events.callbacks.checkpoint import ModelCopies
 from openfl_like.events.callbacks.plot import Plot
 from openfl_like.events.callbacks.save import Save
 from openfl_like.events.callbacks.selection_counts import SelectionCounts
 from openfl_like.events.callbacks.timer import Timer
-from openfl_like.federation.announcements import Announced
+from openfl_like.federation.announcements import Announced, Announcement, AssignmentSent, RoundFinished, UpdateReceived
+from openfl_like.federation.task import Phase
 from openfl_like.store.files import ExperimentFiles
 from openfl_like.tensors.container import write_tensors
 from openfl_like.tensors.manifest import file_digest
@@ -75,7 +77,7 @@ def test_an_update_that_came_again_is_saved_once(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "save/metrics.csv") == ROWS
 
 
-@pytest.mark.parametrize("make", [Save, Timer, SelectionCounts])
+@pytest.mark.parametrize("make", [Save, Timer, SelectionCounts, Bandwidth])
 @pytest.mark.parametrize("at_once", [1, 4, 7])
 def test_files_are_the_same_however_events_come_and_in_every_life(
     tmp_path: Path, make: Callable[[], Callback], at_once: int
@@ -101,6 +103,40 @@ def test_the_times_of_rounds_and_collaborators_are_written(tmp_path: Path) -> No
         ["1", "train", "a", "1.0", "0.25"],
         ["1", "evaluate", "a", "", "0.0"],
     ]
+
+
+SENT: list[tuple[float, Announcement]] = [
+    (0.0, AssignmentSent(1, Phase.TRAIN, "a")),
+    (0.0, AssignmentSent(1, Phase.TRAIN, "b")),
+]
+CAME: list[tuple[float, Announcement]] = [
+    (5.0, UpdateReceived(1, Phase.TRAIN, "a", 4, {}, 3.0, 1000)),
+    (6.0, UpdateReceived(1, Phase.TRAIN, "b", 4, {}, 2.0, 2000)),
+    (7.0, UpdateReceived(1, Phase.EVALUATE, "b", 4, {}, 2.0)),
+    (8.0, RoundFinished(1, "d")),
+    (9.0, UpdateReceived(2, Phase.TRAIN, "a", 4, {}, 3.0, 500)),
+]
+TRAFFIC = [Announced(number, time, told) for number, (time, told) in enumerate([*SENT, *CAME], 1)]
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10])
+def test_the_bytes_of_updates_and_how_fast_they_came_are_written(tmp_path: Path, at_once: int) -> None:
+    have(Bandwidth(), TRAFFIC, tmp_path / "bandwidth", at_once)
+    assert rows_of(tmp_path / "bandwidth/bandwidth.csv") == [
+        ["round", "collaborator", "update_bytes", "transfer_s", "bytes_per_s"],
+        ["1", "a", "1000", "2.0", "500.0"],
+        ["1", "b", "2000", "4.0", "500.0"],
+        ["2", "a", "500", "", ""],
+    ]
+    assert not (tmp_path / "bandwidth/bandwidth.png").exists()
+
+
+def test_bandwidth_is_drawn_if_a_format_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    have(Bandwidth(formats=("png", "svg")), TRAFFIC, tmp_path / "bandwidth")
+    assert (tmp_path / "bandwidth/bandwidth.png").read_bytes().startswith(b"\x89PNG")
+    drawn = (tmp_path / "bandwidth/bandwidth.svg").read_text()
+    assert "<svg" in drawn
 
 
 def test_it_is_counted_who_took_part(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from openfl_like.federation.ports import (
     EnvoyReport,
     Heartbeat,
     Hello,
+    LeaveOrder,
     Order,
     OrderReply,
     StopOrder,
@@ -31,7 +32,7 @@ from openfl_like.federation.ports import (
 from openfl_like.federation.status import Status
 from openfl_like.services.director import envoys as roster
 from openfl_like.services.director.envoys import EnvoyRoster
-from openfl_like.services.director.settings import DirectorFile
+from openfl_like.services.director.settings import DirectorFile, LeaveSection
 from openfl_like.store.ports import StoredExperiment
 from openfl_like.testing.sessions import FakeSession
 from openfl_like.testing.stores import MemoryDirectorStore
@@ -415,3 +416,15 @@ async def test_whoever_stops_the_server_waits_until_every_session_is_remembered(
         await director.connect("bern")
         director.held["bern"].cancel()  # as the server does with its calls, which end a moment later
     assert not (await director.roster.envoys())[0].online
+
+
+async def test_envoys_are_told_when_to_come_back_and_their_sessions_end(director: Director) -> None:
+    settings = SETTINGS.model_copy(update={"leave": LeaveSection(retry_after_s=600, message="new disks")})
+    async with asyncio.timeout(5), director.roster.outlasting(settings.leave_order):
+        sessions = [await director.connect(name) for name in ("bern", "chur")]
+    assert [await session.instruction() for session in sessions] == [LeaveOrder("new disks", 600.0)] * 2
+    assert director.roster.online() == ()
+
+
+def test_nobody_is_told_to_leave_unless_the_settings_say_so() -> None:
+    assert SETTINGS.leave_order is None

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from offline_site import EXPERIMENT, OBEDIENT, SITE, FakeDirector, FakeStandby
 
 from openfl_like.errors import UnreachableError
@@ -15,6 +16,7 @@ from openfl_like.federation.ports import (
     Heartbeat,
     Hello,
     IssuedCertificate,
+    LeaveOrder,
     OrderReply,
     StopOrder,
     Welcome,
@@ -203,3 +205,29 @@ async def test_no_order_is_taken_for_data_that_is_not_what_it_was_said_to_be(tmp
     assert isinstance(told, Hello)
     assert isinstance(mended, Hello)
     assert (told.problem, mended.problem) == (DataProblem(), None)
+
+
+async def test_an_envoy_that_is_told_to_leave_says_why_stays_away_and_comes_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    director, standby = FakeDirector(tmp_path), FakeStandby()
+    shard, home = OBEDIENT / "shards" / "site-1.yaml", tmp_path / "site"
+    home.mkdir()
+    settings = EnvoySettings(SITE, "localhost:1", shard, director.envoy, home)
+    record = SiteRecord(memory_stores().site(settings.files), settings.files)
+    site = EnvoySite((ShardFacts((1,), ()),), signature([shard]), Monitors([], home), record)
+    envoy = Envoy(settings, site, lambda: None, director.connect, standby.as_standby)
+    async with asyncio.timeout(20), background(envoy.run()):
+        await director.hears(Hello)
+        director.instructions.put_nowait(Welcome(OFTEN_S))
+        await director.hears(Heartbeat, heartbeats=True)
+        began = asyncio.get_running_loop().time()
+        director.instructions.put_nowait(LeaveOrder("new \x1b[31mdisks", 0.3))
+        while director.reports.qsize():
+            director.reports.get_nowait()
+        await director.hears(Hello)
+        assert asyncio.get_running_loop().time() - began >= 0.3
+    (told,) = [record.getMessage() for record in caplog.records if "leave" in record.getMessage()]
+    assert told.startswith("the director has us leave for 0.3 s: new ")
+    assert "\x1b" not in told
+    assert "connecting again" not in caplog.text

@@ -49,6 +49,7 @@ from openfl_like.federation.ports import (
     Heartbeat,
     Hello,
     IssuedCertificate,
+    LeaveOrder,
     Order,
     OrderReply,
     Ready,
@@ -324,6 +325,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
             st.builds(Welcome, st.floats(0.001, 86_400)),
             st.builds(Order, text, text, st.binary(max_size=80), st.binary(max_size=80), text),
             st.builds(IssuedCertificate, text, st.binary(max_size=80)),
+            st.builds(LeaveOrder, text, st.floats(0, 86_400)),
             st.builds(StopOrder, text, text, st.sampled_from([None, Status.FINISHED, Status.FAILED, Status.CANCELLED])),
         ),
         envoy_instruction_to,
@@ -383,6 +385,9 @@ def test_a_director_cannot_have_an_envoy_do_nothing_but_heartbeats(heartbeat_s: 
         envoy_instruction_from(pb.DirectorMessage(welcome=pb.Welcome(heartbeat_s=heartbeat_s)))
     with pytest.raises(ValueError, match="there is no instruction like that"):
         envoy_instruction_from(pb.DirectorMessage())
+    for retry_after_s in (-1.0, 86_401.0, float("nan")):
+        with pytest.raises(ValueError, match="there is no instruction like that"):
+            envoy_instruction_from(pb.DirectorMessage(leave=pb.LeaveOrder(retry_after_s=retry_after_s)))
 
 
 def test_an_experiment_that_is_stopped_since_it_has_ended_has_ended() -> None:
