@@ -35,6 +35,7 @@ class Gate:
     """
 
     def __init__(self, path: Path, sites: int) -> None:
+        self._path = path
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.settimeout(PATIENCE_S)
         self._listener.bind(str(path))
@@ -79,6 +80,7 @@ class Gate:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
+        self._path.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

@@ -111,7 +111,9 @@ def test_server_optimizers(parts: RefereeParts, name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", registry.names("server_algorithm"))
 def test_server_halves_of_algorithms(parts: RefereeParts, name: str) -> None:
-    usual, other = both(parts, "server_algorithm", name, {"alpha": 0.3} if name == "feddyn" else {})
+    settings: dict[str, dict[str, Any]] = {"feddyn": {"alpha": 0.3}, "fedcurv": {"pull": 0.1}}
+    usual, other = both(parts, "server_algorithm", name, settings.get(name, {}))
+    assert [(half.averages, half.sums, half.slots) for half in (other,)] == [(usual.averages, usual.sums, usual.slots)]
     rng = np.random.default_rng(3)
     given = Contributors(np.array([0.2, 0.3, 0.5]), 4, NAMES[:3], 7)
     base, target = rng.normal(size=(2, 4000))

@@ -70,7 +70,7 @@ class Answerer:
         kind, template, settings, place = named
         part = load_part(kind, Component(template=template, settings=settings), place)
         self._parts[number] = part
-        facts = {name: getattr(part, name) for name in ("averages", "remembers") if hasattr(part, name)}
+        facts = {name: getattr(part, name) for name in ("averages", "remembers", "sums") if hasattr(part, name)}
         facts["needs"] = sorted(map(str, getattr(part, "needs", ())))
         ways = [way for way in ("factors", "begin", "gram_factors", "reduce") if hasattr(part, way)]
         slots = list(getattr(part, "slots", ()))

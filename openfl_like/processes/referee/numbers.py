@@ -160,11 +160,13 @@ class RemoteServerAlgorithm(_AnswersLate):
         part: At the referee.
         slots: Names of what it keeps.
         averages: Whether it is made for a weighted average.
+        sums: Whether what sites send for it is added up.
     """
 
     part: RemotePart
     slots: tuple[str, ...]
     averages: bool
+    sums: bool = False
 
     def weigh(self, shares: Vector, told: Told, given: Contributors) -> Vector:
         """See `ServerAlgorithm`."""

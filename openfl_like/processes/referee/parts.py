@@ -107,6 +107,6 @@ _MADE: Mapping[str, Callable[[RemotePart, Facts, str], object]] = {
     "aggregation": _rule,
     "server_optimizer": lambda part, facts, _: RemoteServerOptimizer(part, _slots(facts)),
     "server_algorithm": lambda part, facts, _: RemoteServerAlgorithm(
-        part, _slots(facts), facts.get("averages") is True
+        part, _slots(facts), facts.get("averages") is True, facts.get("sums") is True
     ),
 }
