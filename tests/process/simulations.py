@@ -23,6 +23,8 @@ KINDS = {
     "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
     "mime": ("-s", "algorithm.template=mime"),
     "personal": ("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
+    "fedcurv": ("-s", "algorithm={template: fedcurv, settings: {pull: 0.01}}"),
+    "scored": ("-s", "cross_evaluation={metric: loss, margin: 0.01, result: reweigh}"),
     "controlled": (
         "-s",
         "controllers=[{template: fair_weights}, {template: schedule, settings: {argument: epochs, shape: linear, "
@@ -30,7 +32,7 @@ KINDS = {
     ),
 }
 """Name -> what a plan is changed by."""
-KEEPING = {"scaffold and fedadam", "personal"}
+KEEPING = {"scaffold and fedadam", "personal", "fedcurv"}
 """Those in which something is kept at the sites."""
 
 
