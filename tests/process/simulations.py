@@ -10,6 +10,7 @@ from openfl_like.processes.child import Child
 
 TEMPLATE = Path(__file__).parents[2] / "workspace_templates" / "numpy_breast_cancer"
 KINDS = {
+    "scored": ("-s", "cross_evaluation={metric: loss, margin: 0.01, result: reweigh}"),
     "fedavg": (),
     "fedprox and fedavgm": (
         "-s",
@@ -23,8 +24,6 @@ KINDS = {
     "scaffold and fedadam": ("-s", "algorithm.template=scaffold", "-s", "server_optimizer.template=fedadam"),
     "mime": ("-s", "algorithm.template=mime"),
     "personal": ("-s", "aggregation.rules=[{match: '*bias', rule: local}]"),
-    "fedcurv": ("-s", "algorithm={template: fedcurv, settings: {pull: 0.01}}"),
-    "scored": ("-s", "cross_evaluation={metric: loss, margin: 0.01, result: reweigh}"),
     "controlled": (
         "-s",
         "controllers=[{template: fair_weights}, {template: schedule, settings: {argument: epochs, shape: linear, "
@@ -32,7 +31,7 @@ KINDS = {
     ),
 }
 """Name -> what a plan is changed by."""
-KEEPING = {"scaffold and fedadam", "personal", "fedcurv"}
+KEEPING = {"scaffold and fedadam", "personal"}
 """Those in which something is kept at the sites."""
 
 
