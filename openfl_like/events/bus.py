@@ -15,12 +15,15 @@ from openfl_like.federation.announcements import (
 )
 from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.task import DevicesWorked
+from openfl_like.federation.validation.scoring import UpdatesScored
 
 RECENT = 1024
 MOST_AT_ONCE = 256
 PAUSE_S = 0.1
 """Listeners are woken once in so long: with short rounds, waking them for each event would cost more than the round."""
-ROUTINE = frozenset({RoundStarted, AssignmentSent, UpdateReceived, ModelMade, DevicesWorked, RoundFinished})
+ROUTINE = frozenset(
+    {RoundStarted, AssignmentSent, UpdateReceived, UpdatesScored, ModelMade, DevicesWorked, RoundFinished}
+)
 """What comes round after round and may wait for the end of a pause; everything else is told at once."""
 
 CallLater = Callable[[float, Callable[[], None]], object]

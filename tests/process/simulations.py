@@ -11,6 +11,7 @@ from openfl_like.processes.child import Child
 
 TEMPLATE = Path(__file__).parents[2] / "workspace_templates" / "numpy_breast_cancer"
 KINDS = {
+    "scored": ("-s", "cross_evaluation={metric: loss, margin: 0.01, result: reweigh}"),
     "fedavg": (),
     "fedprox and fedavgm": (
         "-s",
