@@ -33,6 +33,7 @@ NAMES = {
     "w8_director_ready": "W8: until a killed Director listens again",
     "w8_envoys_back": "W8: then until its envoys are back",
     "w8_herd": "W8: how many of them come at once",
+    "w9_callbacks": "W9: a round beside a callback",
 }
 PLOTS = {
     "w1_transfer": "transfer",
@@ -139,6 +140,7 @@ COLUMNS: Mapping[str, Callable[[Line], str]] = {
     "floor": lambda line: number(line.get("floor")),
     "ratio": _ratio,
     "second floor": lambda line: number(line.get("grpc_floor", line.get("copy_floor", line.get("import_floor")))),
+    "NumPy": lambda line: number(line.get("naive_ratio")),
     "moved": lambda line: f"{line['moved_share']:.1%}" if "moved_share" in line else "",
     "limit": lambda line: number(line.get("limit")),
     "CPU s": lambda line: number(line.get("cpu_s")),

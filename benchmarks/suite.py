@@ -39,6 +39,7 @@ RUNS = (
     "restart.py",
     "aggregation.py",
     "compression.py",
+    "callbacks.py",
 )
 QUICK_RUNS = (
     "transfer.py --quick",
@@ -57,6 +58,7 @@ QUICK_RUNS = (
     "restart.py --quick",
     "aggregation.py --quick",
     "compression.py --quick --only none --only float16 --only bfloat16",
+    "callbacks.py --quick --cases hangs",
 )
 
 
