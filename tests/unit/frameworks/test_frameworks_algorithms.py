@@ -22,7 +22,7 @@ from openfl_like.frameworks.model import Observation
 from openfl_like.frameworks.numpy import NumpyModel
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import Plan, Task
-from openfl_like.plan.section import Component
+from openfl_like.plan.section import AlgorithmSection, Component
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.named import ALGORITHM
 
@@ -91,7 +91,7 @@ def plan(**settings: int) -> Plan:
         name="steps",
         task_runner=Component(template="src.code:Constant", settings={"lr": 1.0}),
         data_loader=Component(template="numpy"),
-        algorithm=Component(template="src.code:Counting", settings=dict(settings)),
+        algorithm=AlgorithmSection(template="src.code:Counting", settings=dict(settings)),
         tasks={"train": Task(function="train")},
     )
 
@@ -201,7 +201,7 @@ def test_a_loop_of_the_runner_s_own_cannot_ignore_the_algorithm(make: Make, tmp_
 
 def test_a_loop_of_the_runner_s_own_works_as_before(make: Make, tmp_path: Path) -> None:
     make()
-    without = plan().model_copy(update={"algorithm": Component(template="none")})
+    without = plan().model_copy(update={"algorithm": AlgorithmSection(template="none")})
     performer = Performer(without, shard(), tmp_path / "workspace")
     write_tensors(tmp_path / "model", {"w": np.array([16.0, 32.0]), "fixed": np.array(7)})
     halve = TaskCall("halve", "shrink", {"by": 0.5}, trains=True)

@@ -12,7 +12,7 @@ from openfl_like.errors import TaskError, TensorError
 from openfl_like.federation.task import Assignment, Phase, TaskCall
 from openfl_like.frameworks.perform import Performer
 from openfl_like.plan.schema import AggregationSection, Plan, Task
-from openfl_like.plan.section import Component
+from openfl_like.plan.section import AlgorithmSection, Component
 from openfl_like.tensors.container import read_tensors, write_tensors
 from openfl_like.tensors.named import ALGORITHM
 
@@ -50,7 +50,7 @@ def plan(pattern: str = "head*", algorithm: str = "none") -> Plan:
         name="heads",
         task_runner=Component(template="src.code:Halving", settings={"lr": 1.0}),
         data_loader=Component(template="numpy"),
-        algorithm=Component(template=algorithm),
+        algorithm=AlgorithmSection(template=algorithm),
         aggregation=AggregationSection.model_validate({"rules": [{"match": pattern, "rule": "local"}]}),
         tasks={"train": Task(function="train")},
     )
