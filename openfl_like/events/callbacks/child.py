@@ -25,7 +25,7 @@ from openfl_like.federation.callback_end import CallbackEnd
 from openfl_like.federation.parts.source import load_part
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee.walls import confine_to
-from openfl_like.processes.sandbox.seccomp import forbid_children
+from openfl_like.processes.sandbox.seccomp import seal_off
 from openfl_like.processes.worker import own_channel, start_as_child
 from openfl_like.registry import resolve
 from openfl_like.store.files import ExperimentFiles
@@ -94,7 +94,7 @@ def _confine(order: CallbackOrder, code: CodeOfCallbacks) -> None:
     reached = confine_to(reads, [Path(order.directory)])
     if not reached.sufficient:
         raise SandboxError(f"it would be {reached}, and runs code of the workspace")
-    forbid_children()
+    seal_off()
 
 
 def _limit(most_bytes: int) -> None:

@@ -15,7 +15,7 @@ from openfl_like.federation.parts.guards import called
 from openfl_like.federation.parts.source import load_part
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee import values
-from openfl_like.processes.referee.channel import Channel, Memory
+from openfl_like.processes.referee.channel import MOST_SHOWN_BYTES, Channel, Memory
 from openfl_like.processes.referee.readers import PulledModel, PulledNumbers
 from openfl_like.tensors.named import Array
 
@@ -41,7 +41,7 @@ class Answerer:
     def serve(self) -> None:
         """Answer until the other side closes its end."""
         while True:
-            message = self._channel.receive()
+            message = self._channel.receive(most_bytes=MOST_SHOWN_BYTES)
             if "memory" in message:
                 self._memory = self._channel.receive_memory()
                 continue

@@ -15,8 +15,10 @@ import numpy as np
 from openfl_like.peer_json import read_peer_json
 from openfl_like.tensors.named import DTYPES, Array, dtype_name
 
-MOST_BYTES = 32 << 20
-"""Of one message, without its arrays."""
+MOST_BYTES = 8 << 20
+"""Of what a referee says at once, without arrays."""
+MOST_SHOWN_BYTES = 1 << 30
+"""Of what it is shown."""
 LEAST_MEMORY = 4 << 20
 ALIGNED = 64
 _HEAD = struct.Struct("!I")
@@ -119,8 +121,12 @@ class Channel:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ClosedError from error
 
-    def receive(self, until: float | None = None) -> Any:  # noqa: ANN401 (JSON)
+    def receive(self, until: float | None = None, most_bytes: int = MOST_BYTES) -> Any:  # noqa: ANN401 (JSON)
         """Return the next message.
+
+        Args:
+            until: When it must be here, by the monotonic clock.
+            most_bytes: How long it may be.
 
         Raises:
             ClosedError: If there is none any more.
@@ -128,9 +134,9 @@ class Channel:
             ValueError: If it is too long, or no JSON.
         """
         (size,) = _HEAD.unpack(self._exactly(_HEAD.size, until))
-        if size > MOST_BYTES:
-            raise ValueError(f"a message of {size:,} bytes, the limit is {MOST_BYTES:,}")
-        return read_peer_json(self._exactly(size, until), MOST_BYTES)
+        if size > most_bytes:
+            raise ValueError(f"a message of {size:,} bytes, the limit is {most_bytes:,}")
+        return read_peer_json(self._exactly(size, until), most_bytes)
 
     def send_memory(self, descriptor: int) -> None:
         """Hand over memory; raises ClosedError if nobody takes it any more."""

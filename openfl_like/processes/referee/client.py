@@ -31,6 +31,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1",
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
+PASSED_ON = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Of our environment: what the interpreter may need to start, and what the bits of BLAS depend on."""
 Pull = Callable[[Sequence[Any]], Array]
 """Gives what a part asks back for; raises ValueError if there is no such thing."""
 
@@ -159,10 +161,10 @@ class Referee:
                 stderr=subprocess.STDOUT,
                 pass_fds=(theirs.fileno(),),
                 cwd=self._workspace,
-                env=dict(ENVIRONMENT),
+                env={**ENVIRONMENT, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}},
             )
         self._channel = Channel(ours)
-        threading.Thread(target=self._read_lines, args=(self._process,), daemon=True).start()
+        threading.Thread(target=self._read_lines, args=(self._process,), name="referee output", daemon=True).start()
         order = {"workspace": str(self._workspace), "memory_mb": self._limits.memory_mb}
         answer = self._asked(name, order, START_S, nothing)
         try:

@@ -226,7 +226,7 @@ class RemoteValidator(_AnswersLate):
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"it is a {type(value).__name__} where a text is wanted")
-    return value[: values.MOST_TEXT]
+    return " ".join(value[: values.MOST_TEXT].split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from openfl_like.tensors.named import Schema, TensorSpec
 
 MOST_TEXT = 2000
 """Characters of a text that a part answers."""
+MOST_STATE = 1 << 20
+"""Characters of what a controller remembers: it is in the record of every round."""
 _DECISIONS: Mapping[str, TypeAdapter[Any]] = {
     kind.kind: TypeAdapter(kind) for kind in (EndExperiment, SkipSite, WeighSite, SetArgument)
 }
@@ -92,6 +94,8 @@ def control_from(value: Any) -> Control:  # noqa: ANN401 (JSON)
     found = tuple(
         _bounded(_DECISIONS[kind].validate_json(json.dumps(fields), strict=True)) for kind, fields in decisions
     )
+    if len(json.dumps(state)) > MOST_STATE:
+        raise ValueError(f"its state has more than {MOST_STATE:,} characters")
     return Control(found, _STATE.validate_python(state))
 
 

@@ -33,6 +33,6 @@ def put_up(workspace: Path, memory_mb: int) -> Confinement:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     reached = confine_to([workspace])
     if reached.sufficient:
-        seccomp.forbid_children()
+        seccomp.seal_off()
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * _MIB, memory_mb * _MIB))
     return reached

@@ -73,6 +73,9 @@ DEEDS = {
     "starts a program": lambda: subprocess.run(["/bin/true"]),
     "has threads": threads,
     "allocates 10 GB": lambda: np.ones(10 << 27).sum(),
+    "opens a socket": lambda: socket.socket(socket.AF_UNIX),
+    "stops everybody": lambda: os.kill(-1, signal.SIGSTOP),
+    "has its parent signalled": lambda: __import__("fcntl").fcntl(0, __import__("fcntl").F_SETOWN, os.getppid()),
     "connects": lambda: socket.create_connection(("127.0.0.1", 9)),
     "signals its parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
     "reads its parent's memory": lambda: open(f"/proc/{os.getppid()}/environ", "rb").read(),
@@ -127,6 +130,8 @@ class Controller:
     def __init__(self, answer):
         self.answer = answer
     def decide(self, view):
+        if self.answer == "hoards":
+            return Control((), ["x" * 1000] * 2000)
         return Control((EndExperiment("x" * 5000),)) if self.answer == "long" else self.answer
 
 class Validator:
@@ -179,6 +184,9 @@ VIEW = SelectionView.of(("a", "b", "c"), 2)
         ("starts a program", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("has threads", "raised RuntimeError: 1 thread"),
         ("allocates 10 GB", "raised _ArrayMemoryError: Unable to allocate 10.0 GiB|raised MemoryError"),
+        ("opens a socket", "raised PermissionError: [Errno 1] Operation not permitted"),
+        ("stops everybody", "raised PermissionError: [Errno 1] Operation not permitted"),
+        ("has its parent signalled", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("connects", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("signals its parent", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("reads its parent's memory", "raised PermissionError"),
@@ -282,6 +290,8 @@ def test_what_a_controller_says_is_bounded_and_of_its_kind(parts: Callable[..., 
     view = ControlView(1, None, (), ("a",))
     (decision,) = cast("Controller", parts("controller", "Controller", answer="long")).decide(view).decisions
     assert len(cast("Any", decision).reason) == 2000
+    with pytest.raises(FailedPartError, match="its state has more than"):
+        parts("controller", "Controller", answer="hoards").decide(view)
     with pytest.raises(FailedPartError, match="raised AttributeError"):
         parts("controller", "Controller", answer="nothing of the kind").decide(view)
 
