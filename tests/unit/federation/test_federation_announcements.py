@@ -48,6 +48,7 @@ from openfl_like.federation.announcements import (
 from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.federation.deliveries import UpdateStatus
 from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.reports.progress import TaskProgressed
 from openfl_like.federation.round_control import RoundControlled
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import BufferTaken, DevicesWorked, Phase, UpdatePartial
@@ -91,6 +92,7 @@ EVERY: tuple[Known, ...] = (
     NothingLearnt(3, "d0"),
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     UpdatePartial(1, "a", 96, 3),
+    TaskProgressed(1, Phase.TRAIN, "a", "train", 1, 4, 30, 50, 100, 2.5, {"loss": 0.5}),
     RoundControlled(2, {"b": "tired"}, {"a": 0.5}, {"train": {"learning_rate": 0.1}}, "enough"),
     RoundSkipped(2, "aa", 2, 1),
     RoundFinished(
