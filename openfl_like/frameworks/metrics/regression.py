@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from openfl_like.errors import TensorError
 from openfl_like.frameworks.targets import check_numbers
 
 _STRICT = ConfigDict(extra="forbid")
@@ -56,6 +57,10 @@ class R2:
 
 def _compared(outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return both as float64 of one shape; raises TensorError if they do not belong together."""
-    check_numbers(outputs.shape, targets.shape)
+    try:
+        check_numbers(outputs.shape, targets.shape)
+    except TensorError as error:
+        cure = "it compares each output with a target of its own: for classes ask for accuracy, f1_macro or auc"
+        raise TensorError(error.message, cure=cure) from error
     found = np.asarray(outputs, np.float64)
     return found, np.asarray(targets, np.float64).reshape(found.shape)

@@ -160,7 +160,8 @@ class _EndlessRun:
     def close(self) -> None:
         assert self.over
 
-    async def tail(self) -> AsyncIterator[None]:
+    async def tail(self, *, progress: bool) -> AsyncIterator[None]:
+        del progress
         await asyncio.get_running_loop().create_future()
         yield None
 

@@ -94,7 +94,7 @@ EVERY: tuple[Known, ...] = (
     NothingLearnt(3, "d0"),
     DevicesWorked(1, {"a": 2.5}, {"a": 1.5}, ("a",), ("b",), ("c", "d"), 7),
     UpdatePartial(1, "a", 96, 3),
-    TaskProgressed(1, Phase.TRAIN, "a", "train", 1, 3, 4, 128, 600, 0.5, {"loss": 0.25}),
+    TaskProgressed(1, Phase.TRAIN, "a", "train", 1, 4, 30, 50, 100, 2.5, {"loss": 0.5}),
     RoundControlled(2, {"b": "tired"}, {"a": 0.5}, {"train": {"learning_rate": 0.1}}, "enough"),
     RoundSkipped(2, "aa", 2, 1),
     RoundFinished(
