@@ -12,7 +12,7 @@ from pathlib import Path
 
 from openfl_like.data.policy import Sandbox
 from openfl_like.errors import SettingsError
-from openfl_like.federation.components import build_encoding, build_selector
+from openfl_like.federation.components import build_encoding, build_evaluation_selector, build_selector
 from openfl_like.federation.participation.assignment import calls_in_phase
 from openfl_like.federation.participation.selection import expected_cohort
 from openfl_like.federation.parts.source import REGISTERED, PartSource
@@ -144,14 +144,20 @@ def _traffic(plan: Plan, sizes: Sizes, sites: int, parts: PartSource) -> Iterato
     Where updates are scored by other sites, a site that trains fetches one of these as well.
     """
     cohort = expected_cohort(build_selector(plan, parts), sites) if _any(plan, train=True) else 0
-    receivers = sites if _any(plan, train=False) else cohort
+    looks = _any(plan, train=False)
+    evaluators = expected_cohort(build_evaluation_selector(plan, parts), sites) if looks else 0
+    receivers = min(sites, evaluators + cohort)  # at most: who evaluates and trains next fetches a model once
     down, up = _sent(sizes.model), _sent(sizes.update) if cohort else MESSAGES_BYTES
     scored = down if plan.cross_evaluation is not None and cohort > 1 else 0
     yield Figure("to_site_per_round", down + scored, ESTIMATED, "from the Aggregator to one site, in a round")
     yield Figure("from_site_per_round", up, ESTIMATED, "from one site to the Aggregator, in a round")
-    yield Figure("to_sites_per_round", receivers * down + cohort * scored, ESTIMATED, f"to {receivers} sites together")
+    yield Figure("to_sites_per_round", receivers * down + cohort * scored, ESTIMATED, f"to {_sites(receivers)}")
     total = cohort * up + (sites - cohort) * MESSAGES_BYTES
-    yield Figure("from_sites_per_round", total, ESTIMATED, f"from {cohort or sites} sites together")
+    yield Figure("from_sites_per_round", total, ESTIMATED, f"from {_sites(cohort or sites)}")
+
+
+def _sites(count: int) -> str:
+    return "one site" if count == 1 else f"{count} sites together"
 
 
 def _any(plan: Plan, *, train: bool) -> bool:
