@@ -10,7 +10,7 @@ from openfl_like.events.callbacks.save import csv_rows
 from openfl_like.federation.announcements import Announced, AssignmentSent, RoundFinished, UpdateReceived
 from openfl_like.federation.history.times import round_times
 
-_PARTS = ("training", "combining", "evaluating", "publishing")
+_PARTS = ("training", "scoring", "combining", "evaluating", "publishing")
 ROUND_COLUMNS = ("round", *(f"{part}_s" for part in _PARTS), "total_s")
 SITE_COLUMNS = ("round", "phase", "collaborator", "waited_s", "worked_s")
 _DIGITS = 6
@@ -20,9 +20,10 @@ _DIGITS = 6
 class Timer:
     """Write the wall time of each part of a round (rounds.csv), and of each collaborator (collaborators.csv).
 
-    The parts are training (to the last update), combining (checks and the rule), evaluating and publishing, on the
-    clock of the Aggregator's machine; in virtual time they are virtual. A collaborator's ``waited_s`` is the time from
-    its assignment to its answer, transfers included, and ``worked_s`` what it says that its tasks took.
+    The parts are training (to the last update), scoring (to the last score of a cross evaluation), combining (checks
+    and the rule), evaluating and publishing, on the clock of the Aggregator's machine; in virtual time they are
+    virtual. A collaborator's ``waited_s`` is the time from its assignment to its answer, transfers included, and
+    ``worked_s`` what it says that its tasks took.
     """
 
     def __post_init__(self) -> None:

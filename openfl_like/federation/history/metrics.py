@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from openfl_like.federation.announcements import Announced, RoundFinished, UpdateLost, UpdateReceived
+from openfl_like.federation.task import Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def metric_records(events: Iterable[Announced], *, per_site: bool = False) -> li
     Args:
         events: The experiment's history.
         per_site: Whether the values of each site are wanted instead of those over all sites. An update that was lost
-            and came again counts once.
+            and came again counts once; what a site says of another site's update is no metric of its own.
     """
     if not per_site:
         finished = [event.announcement for event in events if isinstance(event.announcement, RoundFinished)]
@@ -45,7 +46,7 @@ def metric_records(events: Iterable[Announced], *, per_site: bool = False) -> li
     reported: dict[tuple[int, str, str], UpdateReceived] = {}
     for event in events:
         match event.announcement:
-            case UpdateReceived() as update:
+            case UpdateReceived() as update if update.phase is not Phase.CROSS_EVALUATE:
                 reported[update.round, update.phase.value, update.collaborator] = update
             case UpdateLost(number, phase, site):
                 reported.pop((number, phase.value, site), None)

@@ -13,6 +13,7 @@ from openfl_like.federation.announcements import (
     UpdateReceived,
 )
 from openfl_like.federation.task import Phase
+from openfl_like.federation.validation.scoring import UpdatesScored
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class RoundTimes:
         round: Its number.
         began: When its sites were asked, in seconds since the epoch.
         training_s: From then to the last update that was taken; in a plan that trains nothing, 0.
-        combining_s: To the new model: checks, a cross evaluation, and the rule.
+        scoring_s: To the last score of a cross evaluation, with the checks before it; 0 if there was none.
+        combining_s: To the new model: checks and the rule.
         evaluating_s: To the last answer to the evaluation; 0 if nobody evaluated.
         publishing_s: To the published version.
     """
@@ -31,6 +33,7 @@ class RoundTimes:
     round: int
     began: float
     training_s: float
+    scoring_s: float
     combining_s: float
     evaluating_s: float
     publishing_s: float
@@ -40,6 +43,7 @@ class RoundTimes:
         """Name of a part -> its seconds, in order."""
         return {
             "training": self.training_s,
+            "scoring": self.scoring_s,
             "combining": self.combining_s,
             "evaluating": self.evaluating_s,
             "publishing": self.publishing_s,
@@ -55,19 +59,19 @@ def round_times(events: Iterable[Announced]) -> list[RoundTimes]:
     """Return the times of the finished rounds, in order; a round that began again is told as it went in the end."""
     found: dict[int, RoundTimes] = {}
     began: float | None = None
-    marks: list[float] = []  # when the last update came, when the model was made, when the last evaluation came
+    marks: list[float] = []  # when the last update, the last score, the model, and the last evaluation came
     for event in events:
         match event.announcement:
             case RoundStarted():
-                began, marks = event.time, [event.time] * 3
+                began, marks = event.time, [event.time] * 4
             case UpdateReceived(phase=Phase.EVALUATE) if marks:
-                marks[2] = event.time
-            case UpdateReceived(phase=Phase.CROSS_EVALUATE):
-                pass  # a part of the time to the new model
+                marks[3] = event.time
+            case UpdateReceived(phase=Phase.CROSS_EVALUATE) | UpdatesScored() if marks:
+                marks[1:] = [event.time] * 3
             case UpdateReceived() if marks:
-                marks = [event.time] * 3
+                marks = [event.time] * 4
             case ModelMade() | ModelKept() if marks:
-                marks[1:] = [event.time] * 2
+                marks[2:] = [event.time] * 2
             case RoundFinished(number) if began is not None:
                 found[number] = _times(number, began, marks, event.time)
                 began, marks = None, []
@@ -77,7 +81,6 @@ def round_times(events: Iterable[Announced]) -> list[RoundTimes]:
 
 
 def _times(number: int, began: float, marks: list[float], ended: float) -> RoundTimes:
-    trained, made, evaluated = marks
-    points = (began, trained, made, evaluated, ended)
+    points = (began, *marks, ended)
     parts = [max(0.0, later - earlier) for earlier, later in pairwise(points)]
     return RoundTimes(number, began, *parts)

@@ -7,7 +7,9 @@ from statistics import fmean
 
 from openfl_like.cli.experiment.report.course import ExperimentCourse
 from openfl_like.cli.output.page import Cell, DataCell, ReportTable
+from openfl_like.federation.announcements import only
 from openfl_like.federation.failure import Failure
+from openfl_like.federation.validation.scoring import UpdatesScored
 from openfl_like.plan.difference import differences
 
 MOST_ROWS = 100
@@ -17,7 +19,8 @@ _REASON = 120
 
 def tables_of(course: ExperimentCourse) -> list[ReportTable]:
     """Make the tables of an experiment; those that would be empty are left out."""
-    return [table for table in (_sites(course), _models(course), _times(course)) if table.rows]
+    made = (_sites(course), _models(course), _scores(course), _times(course))
+    return [table for table in made if table.rows]
 
 
 def compared(courses: Sequence[ExperimentCourse]) -> list[ReportTable]:
@@ -84,10 +87,31 @@ def _models(course: ExperimentCourse) -> ReportTable:
     return _table("models", f"Models: the metrics of each version over all sites.{more}", shown)
 
 
+def _scores(course: ExperimentCourse) -> ReportTable:
+    """What sites said of each other's updates."""
+    rows: list[dict[str, DataCell]] = []
+    for told in only(course.history, UpdatesScored):
+        rows += [
+            {
+                "round": told.round,
+                "update of": owner,
+                "scored by": told.scorers[owner],
+                told.metric: told.scores.get(owner),
+                "limit": told.limit,
+                "no score": told.unscored[owner].value if owner in told.unscored else "",
+            }
+            for owner in sorted(told.scorers)
+        ]
+    shown = rows if len(rows) <= MOST_ROWS else [*rows[: MOST_ROWS // 2], *rows[-MOST_ROWS // 2 :]]
+    more = f" The first and the last {MOST_ROWS // 2} of {len(rows)}." if len(rows) > MOST_ROWS else ""
+    return _table("scores", f"Cross evaluation: each update, measured by another site.{more}", shown, words=3)
+
+
 def _times(course: ExperimentCourse) -> ReportTable:
     times = [one for one in course.times if one.round]
     rows: list[dict[str, DataCell]] = []
     parts = {name: sorted(one.parts[name] for one in times) for name in (times[0].parts if times else ())}
+    parts = {name: values for name, values in parts.items() if any(values)}
     for name, values in (parts | ({"whole round": sorted(one.total_s for one in times)} if times else {})).items():
         rows.append(
             {

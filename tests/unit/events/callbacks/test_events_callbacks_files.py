@@ -95,8 +95,8 @@ def test_files_are_the_same_however_events_come_and_in_every_life(
 def test_the_times_of_rounds_and_collaborators_are_written(tmp_path: Path) -> None:
     have(Timer(), numbered(*round_of(1)), tmp_path / "timer")
     assert rows_of(tmp_path / "timer/rounds.csv") == [
-        ["round", "training_s", "combining_s", "evaluating_s", "publishing_s", "total_s"],
-        ["1", "2.0", "1.0", "1.0", "1.0", "5.0"],
+        ["round", "training_s", "scoring_s", "combining_s", "evaluating_s", "publishing_s", "total_s"],
+        ["1", "2.0", "0.0", "1.0", "1.0", "1.0", "5.0"],
     ]
     assert rows_of(tmp_path / "timer/collaborators.csv") == [
         ["round", "phase", "collaborator", "waited_s", "worked_s"],

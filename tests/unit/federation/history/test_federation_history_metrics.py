@@ -26,7 +26,9 @@ def test_of_each_finished_round_the_values_over_all_sites() -> None:
 def test_of_each_site_what_it_reported_and_an_update_that_was_lost_counts_when_it_came_again() -> None:
     lost = UpdateLost(1, Phase.TRAIN, "bern")
     evaluated = UpdateReceived(1, Phase.EVALUATE, "bern", 4, {"validate": {"loss": 2.0, "auc": 1.0}})
-    events = history(update("zurich", 1.0), update("bern", 9.0), lost, update("bern", 0.5), evaluated, FINISHED)
+    of_another = update("bern", 7.0, Phase.CROSS_EVALUATE)
+    trained = update("zurich", 1.0), update("bern", 9.0), lost, update("bern", 0.5)
+    events = history(*trained, of_another, evaluated, FINISHED)
     assert metric_records(events, per_site=True) == [
         MetricRecord(1, "bern", "validate", "auc", 1.0, 4),
         MetricRecord(1, "bern", "validate", "loss", 2.0, 4),
