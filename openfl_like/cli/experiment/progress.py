@@ -51,6 +51,7 @@ class Bar:
         self._task = self._progress.add_task("", total=None)
         self._rounds: int | None = 0
         self._working: dict[str, TaskProgressed] = {}
+        self._pace = ""
         self._seconds: deque[float] = deque(maxlen=RATED)
         self._virtual = False
         atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
@@ -73,12 +74,15 @@ class Bar:
                     self._seconds.append(seconds)
                 left = None if self._rounds is None else self._rounds - number
                 self._working = {}
-                self._progress.update(self._task, completed=number, description=pace(self._seconds, left))
+                self._pace = pace(self._seconds, left)
+                self._progress.update(self._task, completed=number, description=self._pace)
             case TaskProgressed(collaborator=site):
                 self._working[site] = told
                 self._progress.update(self._task, description=within(tuple(self._working.values())))
             case UpdateReceived(collaborator=site):
                 self._working.pop(site, None)
+                told_of = within(tuple(self._working.values())) if self._working else self._pace
+                self._progress.update(self._task, description=told_of)
             case ExperimentEnded():
                 self._progress.stop()
             case _:
@@ -103,8 +107,10 @@ def within(working: Sequence[TaskProgressed]) -> str:
 
 
 def length(seconds: float) -> str:
-    """Return a time as minutes and seconds, or hours."""
+    """Return a time as seconds, or minutes and seconds, or hours."""
     minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
 

@@ -155,7 +155,7 @@ def test_what_a_log_repeats_is_told_once() -> None:
     [
         ([], 3, ""),
         ([2.0, 4.0], 20, "3 s a round, 1:00 min to go"),
-        ([0.125], 8, "0.125 s a round, 0:01 min to go"),
+        ([0.125], 8, "0.125 s a round, 1 s to go"),
         ([1800.0], 5, "1800 s a round, 2:30:00 h to go"),
     ],
 )
@@ -181,7 +181,7 @@ def test_what_controllers_decided_is_told_when_it_is_something_new() -> None:
 def test_a_bar_tells_who_is_furthest_behind_and_what_is_left() -> None:
     bern = TaskProgressed(1, Phase.TRAIN, "bern", "train", 1, 4, 30, 50, 100, 30.0)
     chur = TaskProgressed(1, Phase.TRAIN, "chur", "train", 0, 4, 10, 50, 100, 40.0)
-    assert within([bern]) == "bern train 38%, 1 batches/s, 0:50 min left"
+    assert within([bern]) == "bern train 38%, 1 batches/s, 50 s left"
     assert within([bern, chur]) == "last of 2: chur train 12%, 0.25 batches/s, 4:40 min left"
     unknown = TaskProgressed(1, Phase.TRAIN, "zug", "train", 1, None, 30, 50, 100, 0.0)
     assert within([unknown]) == "zug train 30 batches"
