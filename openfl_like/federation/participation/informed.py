@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean, pstdev
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from openfl_like.federation.participation.selection import Names, SelectionView, SizedSelector, drawn_names
@@ -41,6 +41,12 @@ class PowerOfChoice(_Informed):
     """
 
     candidates: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.count is not None and self.candidates < self.count:
+            raise ValueError("there must be at least as many candidates as are chosen (count)")
+        return self
 
     def select(self, view: SelectionView) -> Names:
         """Draw candidates, and choose."""

@@ -149,7 +149,7 @@ def test_with_all_as_candidates_the_highest_losses_are_chosen() -> None:
 def test_with_as_many_candidates_as_are_chosen_it_is_the_random_selector() -> None:
     for seed in range(20):
         seen = view(seed=seed, histories=LOSSES)
-        assert chosen(PowerOfChoice(count=3, candidates=1), seen) == chosen(RandomSelector(count=3), seen)
+        assert chosen(PowerOfChoice(count=3, candidates=3), seen) == chosen(RandomSelector(count=3), seen)
 
 
 def test_the_newest_loss_counts() -> None:
