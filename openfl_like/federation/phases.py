@@ -161,6 +161,8 @@ def lose_update(context: ExperimentContext, state: RoundState, name: str) -> Non
         return
     update = state.updates.pop(name)
     context.roster.one(name).delivered.pop(update.phase, None)
+    if update.phase is Phase.TRAIN and name in context.state.histories:
+        context.state.histories[name] = context.state.histories[name].lost(update.round)
     state.step = Step.COLLECT
     context.announce(UpdateLost(update.round, update.phase, name))
 

@@ -46,6 +46,7 @@ class ExperimentState:
         traffic: How much has been sent and received; None: nobody goes by it.
         ready_order: Who was ready first, in that order, if a selector goes by it.
         facts: Collaborator -> what it tells of its machine, if a selector goes by it.
+        scored: Whether a site has ever scored an update.
         buffer: Of the buffered mode, what goes on from version to version; None before, and of the other mode.
     """
 
@@ -70,6 +71,7 @@ class ExperimentState:
     traffic: TrafficCount | None = None
     ready_order: tuple[str, ...] = ()
     facts: dict[str, MachineFacts] = field(default_factory=dict)
+    scored: bool = False
 
     def at_step(self, number: int, *steps: Step) -> RoundState | None:
         """The open round, if it is this one and at one of these steps."""
@@ -85,7 +87,7 @@ _STATES = TypeAdapter(ExperimentState)
 _ELSEWHERE = {"versions"}
 _BY_HAND = {"roster"}
 """Most of a large experiment's state, and nearly all of it as it was at first: only what differs is written."""
-_OFTEN_EMPTY = {"histories", "buffer", "controls", "traffic", "ready_order", "facts"}
+_OFTEN_EMPTY = {"histories", "buffer", "controls", "traffic", "ready_order", "facts", "scored"}
 """Left out where there are none."""
 _SHORT = {"shortfalls", "unmeasured"}
 """Written without what is not known: they are in every snapshot once a site was missing."""

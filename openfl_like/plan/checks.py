@@ -24,6 +24,8 @@ _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CONDITIONS = ("rounds", "metric", "loss_max", "patience", "wall_s", "traffic_bytes")
 
 
+_SPARSE = frozenset({"top_k", "random_k"})
+"""Compressions that leave most elements as they are in the global model."""
 _WORKSPACE_CURE = "have whoever runs the Director write 'referee: process' into director.yaml; or name one of"
 
 
@@ -151,6 +153,11 @@ def _server_half(plan: Plan) -> Iterator[Mistake]:
     if getattr(half, "averages", False) and plan.aggregation.template != "fedavg":
         told = f"the algorithm '{template}' is a weighted average of updates, and no other rule can be had with it"
         yield Mistake(("aggregation", "template"), told, "write fedavg, or leave aggregation out")
+    compression = plan.compression_pipeline.template
+    if getattr(half, "sums", False) and compression in _SPARSE:
+        told = f"what '{template}' adds up would grow with what '{compression}' does not send"
+        cure = "use quantise, float16 or bfloat16, or leave compression_pipeline out"
+        yield Mistake(("compression_pipeline", "template"), told, cure)
     if getattr(half, "slots", ()) and plan.server_optimizer.template != "none":
         told = f"the algorithm '{template}' steps the global model itself"
         yield Mistake(("server_optimizer", "template"), told, "write none, or leave server_optimizer out")

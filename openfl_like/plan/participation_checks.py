@@ -109,6 +109,12 @@ def _cross_evaluation(plan: Plan) -> Iterator[Mistake]:
     yield from _limit_of_scores(plan)
 
 
+_WEIGHTED = {"fedavg": True, "norm_bounded_mean": False, "geometric_median": False}
+"""Rules that go by samples if their setting ``weighted`` says so, and what it is by default."""
+_ALIKE = frozenset({"median", "trimmed_mean", "krum", "multi_krum", "bulyan", "centered_clipping", "fltrust"})
+"""Rules that never do."""
+
+
 def _limit_of_scores(plan: Plan) -> Iterator[Mistake]:
     section, place = plan.cross_evaluation, "cross_evaluation"
     if section is None:
@@ -119,6 +125,11 @@ def _limit_of_scores(plan: Plan) -> Iterator[Mistake]:
     elif section.result == "reweigh" and section.margin is None:
         told = "how much less an update counts goes by margin, and there is none"
         yield Mistake((place, "result"), told, "write margin in place of threshold, or result: drop")
+    rule = plan.aggregation
+    weighted = rule.settings.get("weighted", _WEIGHTED.get(rule.template, rule.template not in _ALIKE))
+    if section.result == "reweigh" and not weighted:
+        told = f"with this aggregation ('{rule.template}') every update counts alike, whatever its samples"
+        yield Mistake((place, "result"), told, "write result: drop, or a rule that goes by samples, such as fedavg")
     least = plan.participation.min_updates
     few = plan.participation.policy != "exact" and least is not None and least < FEWEST_COMPARED
     if section.margin is not None and few:

@@ -483,8 +483,10 @@ class Plan(Section):
 
     @property
     def keeps_at_sites(self) -> bool:
-        """Whether sites may keep something of a round that training goes on from: an algorithm's, or own tensors."""
-        return self.algorithm.template != NO_ALGORITHM or any(rule.stays for rule in self.aggregation.rules)
+        """Whether sites keep something that training goes on from: an algorithm's, an optimizer's, own tensors."""
+        own = any(rule.stays for rule in self.aggregation.rules)
+        optimizer = self.collaborator.settings.opt_treatment == "CONTINUE_LOCAL"
+        return own or optimizer or self.algorithm.template != NO_ALGORITHM
 
     def with_reset_optimizer(self) -> "Plan":
         """The same plan, in which optimizers keep no state and share none."""

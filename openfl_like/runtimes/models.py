@@ -241,7 +241,8 @@ class ModelRepository:
             command: The step.
             alone: Whether nobody waits for anything else meanwhile.
         """
-        looked_at = not self._comparing and isinstance(command, ValidateUpdates)
+        reads = self._comparing or self._sketched_by
+        looked_at = not reads and isinstance(command, ValidateUpdates)
         if looked_at and all(_key(update) in self._verdicts for update in command.updates):
             return True
         base = self.known(command.base_model)

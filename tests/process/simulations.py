@@ -21,7 +21,10 @@ KINDS = {
         "-s",
         "server_optimizer.template=fedavgm",
     ),
-    "median": ("-s", "aggregation.template=median"),
+    "median": (
+        *("-s", "aggregation.template=median"),
+        *("-s", "collaborator.settings.opt_treatment=CONTINUE_LOCAL"),
+    ),
     "all that can be kept": (
         *("-s", "algorithm.template=scaffold"),
         *("-s", "server_optimizer.template=fedadam"),
@@ -37,10 +40,11 @@ KINDS = {
     ),
 }
 """Name -> what a plan is changed by."""
-KEEPING = "all that can be kept"
-"""That in which something is kept at the sites."""
+KEEPING = {"all that can be kept", "median"}
+"""Those in which something is kept at the sites."""
 SAMPLED = [
-    pytest.param(kind, marks=[] if kind in {KEEPING, "fedprox and fedavgm"} else [pytest.mark.long]) for kind in KINDS
+    pytest.param(kind, marks=[] if kind in {"all that can be kept", "fedprox and fedavgm"} else [pytest.mark.long])
+    for kind in KINDS
 ]
 """All of them; two come in every sample."""
 

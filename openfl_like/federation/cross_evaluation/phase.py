@@ -65,6 +65,7 @@ def ask(context: ExperimentContext, state: RoundState, models: dict[str, str]) -
         return
     scoring.models, scoring.updates, scoring.assigned = dict(models), state.updates, state.assigned
     scoring.absent, state.absent = state.absent, {}
+    scoring.work, scoring.limit_s = state.work, state.limit_s
     scorers = sorted(scoring.pairs)
     awaited = tuple(context.roster.awaited(scorers))
     open_phase(context, state, Phase.CROSS_EVALUATE, awaited)
@@ -86,7 +87,8 @@ def close(context: ExperimentContext, state: RoundState) -> str:
     _take_back(state, scoring)
     state.step = Step.VALIDATE
     context.announce(told)
-    if nobody_reports(told):
+    context.state.scored = context.state.scored or bool(told.scores)
+    if nobody_reports(told) and not context.state.scored:
         return (
             f"round {state.number}: no site reports the metric '{section.metric}' of an update that it has scored "
             "(cross_evaluation.metric)"
@@ -110,3 +112,4 @@ def lose(context: ExperimentContext, state: RoundState) -> None:
 def _take_back(state: RoundState, scoring: Scoring) -> None:
     state.phase, state.updates, state.absent = Phase.TRAIN, scoring.updates, scoring.absent
     state.assigned, state.scoring = scoring.assigned, None
+    state.work, state.limit_s = scoring.work, scoring.limit_s

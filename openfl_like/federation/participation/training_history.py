@@ -92,6 +92,20 @@ class TrainingHistory:
             energy_j=self.energy_j + (training.energy_j or 0.0),
         )
 
+    def lost(self, number: int) -> "TrainingHistory":
+        """Return the history as it was before the training of a round was seen, of which what was kept is damaged."""
+        last = self.last
+        if last is None or last.round != number:
+            return self
+        return replace(
+            self,
+            trainings=self.trainings[:-1],
+            missed=self.missed + 1,
+            answered=max(0, self.answered - 1),
+            worked_s=max(0.0, self.worked_s - last.training_s),
+            energy_j=max(0.0, self.energy_j - (last.energy_j or 0.0)),
+        )
+
     @property
     def last(self) -> PastTraining | None:
         """The newest training."""

@@ -1,6 +1,6 @@
 """Who takes part in a phase: gathering a cohort, an initialiser, those who evaluate, and who comes late."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from openfl_like.federation import buffered, lifecycle, phases
@@ -13,6 +13,8 @@ from openfl_like.federation.participation.training_history import UNKNOWN
 from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Participation
+
+Here = Callable[[Sequence[str]], Sequence[str]]
 
 
 def begin_phase(context: ExperimentContext, state: RoundState) -> None:
@@ -27,12 +29,19 @@ def give_up(context: ExperimentContext, state: RoundState) -> None:
     """Stop to wait for enough collaborators."""
     if context.plan.mode.settings is not None and state.phase is not Phase.INITIALISE:
         lifecycle.fail(context, buffered.shortfall(context, state))
+        return
+    phase, cohort = _select(context, state, context.roster.present)
+    if len(cohort) >= state.quorum:
+        _begin(context, state, phase, cohort)
     else:
-        lifecycle.fall_short(context, state, gather_timed_out(context, state))
+        lifecycle.fall_short(context, state, len(cohort))
 
 
 def gather(context: ExperimentContext, state: RoundState) -> int | None:
     """Begin the training of a round if enough collaborators are here, or wait for them.
+
+    A round that wants all whom it chooses does so among those, too, whose connection has just broken, and waits for
+    them: a process that was killed does not change who trains.
 
     Returns:
         How many could begin it, if they are too few and waiting is in vain; otherwise None.
@@ -42,16 +51,11 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
     if context.plan.mode.settings is not None:
         _begin_buffered(context, state)
         return None
-    phase, cohort = _select(context, state)
+    exact = context.plan.participation.policy == "exact"
+    phase, cohort = _select(context, state, context.roster.awaited if exact else context.roster.present)
     enough = len(cohort) >= state.quorum
-    if enough and not _choice_is_open(context, phase):
-        context.announce(RoundStarted(state.number, cohort, state.quorum))
-        for name, failure in sorted(state.absent.items()):
-            phases.announce_absence(context, state, name, failure)
-        state.selected = cohort
-        if phase is Phase.TRAIN:
-            _note_asked(context, cohort)
-        phases.open_phase(context, state, phase, cohort)
+    if enough and len(context.roster.present(cohort)) == len(cohort):
+        _begin(context, state, phase, cohort)
         return None
     gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
     if not enough and (gone or chose_too_few(state)):
@@ -62,21 +66,14 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
     return None
 
 
-def _choice_is_open(context: ExperimentContext, phase: Phase) -> bool:
-    """Whether a site may be back at any moment that could be chosen, in a round that wants all whom it chooses.
-
-    A broken connection does not change then who trains: the same sites are chosen as if it had held.
-    """
-    if phase is not Phase.TRAIN or context.plan.participation.policy != "exact":
-        return False
-    returning = [site.name for site in context.roster.sites.values() if site.member and site.awaited and not site.here]
-    return bool(returning) and bool(context.selector.eligible(sorted(returning)))
-
-
-def gather_timed_out(context: ExperimentContext, state: RoundState) -> int:
-    """Return how many could begin the round now that nobody waits any more."""
-    _, cohort = _select(context, state)
-    return len(cohort)
+def _begin(context: ExperimentContext, state: RoundState, phase: Phase, cohort: tuple[str, ...]) -> None:
+    context.announce(RoundStarted(state.number, cohort, state.quorum))
+    for name, failure in sorted(state.absent.items()):
+        phases.announce_absence(context, state, name, failure)
+    state.selected = cohort
+    if phase is Phase.TRAIN:
+        _note_asked(context, cohort)
+    phases.open_phase(context, state, phase, cohort)
 
 
 def gather_initialiser(context: ExperimentContext, state: RoundState) -> str:
@@ -147,15 +144,23 @@ def _evaluation_view(context: ExperimentContext) -> SelectionView:
     return context.view_of(eligible, "evaluation selection")
 
 
-def _select(context: ExperimentContext, state: RoundState) -> tuple[Phase, tuple[str, ...]]:
+def _select(context: ExperimentContext, state: RoundState, here: Here) -> tuple[Phase, tuple[str, ...]]:
+    """Choose who begins a round, of those who train if anybody does, and note who is missing.
+
+    Args:
+        context: The experiment.
+        state: The round.
+        here: Which of some names may be chosen.
+    """
     if any(task.is_training for task in context.plan.tasks.values()):
-        return Phase.TRAIN, _select_cohort(context, state)
+        return Phase.TRAIN, _select_cohort(context, state, here)
     return Phase.EVALUATE, _select_evaluators(context, state)
 
 
-def _select_cohort(context: ExperimentContext, state: RoundState) -> tuple[str, ...]:
+def _select_cohort(context: ExperimentContext, state: RoundState, here: Here) -> tuple[str, ...]:
     """Draw the cohort and note what is wanted, needed, and who is missing if it is too small."""
     view = _training_view(context, state)
+    view = replace(view, present=here(view.eligible))
     state.eligible, state.wanted = len(view.eligible), context.selector.wanted(view)
     state.quorum = _quorum(context.plan.participation, state.wanted)
     cohort = context.selector.select(replace(view, count=state.wanted))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from openfl_like.federation.failure import Failure
 from openfl_like.federation.seeds import derive_seed
-from openfl_like.federation.task import Update
+from openfl_like.federation.task import Update, Work
 from openfl_like.federation.validation.verdict import Consequence, Measure, UpdateVerdict
 
 if TYPE_CHECKING:  # a command that shows nothing must not wait for it
@@ -69,6 +69,8 @@ class Scoring:
         updates: The updates of the training.
         absent: Who did not train, and why.
         assigned: Who was asked to train.
+        work: How much those were to train that do not go by the tasks alone.
+        limit_s: How long a site might take for its training; None: of a snapshot that knew no limit.
     """
 
     pairs: dict[str, str]
@@ -76,6 +78,8 @@ class Scoring:
     updates: dict[str, Update] = field(default_factory=dict)
     absent: dict[str, Failure] = field(default_factory=dict)
     assigned: tuple[str, ...] = ()
+    work: dict[str, Work] = field(default_factory=dict)
+    limit_s: float | None = None
 
 
 def draw_pairs(owners: Sequence[str], seed: int) -> dict[str, str]:

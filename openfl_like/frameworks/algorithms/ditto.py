@@ -54,6 +54,8 @@ class Ditto:
     def adjust(self, gradients: Tensors, weights: Tensors) -> Tensors:  # noqa: ARG002 - the protocol's
         """Take a step of the site's own model with this batch, and leave the gradients as they are."""
         for name, gradient in self._gradients.of_batch(self._own).items():
+            if name not in self._own:
+                continue  # it stays at the site as it is
             away = self._own[name] - self._anchor[name]
             self._own[name] = self._own[name] - self.rate * (gradient + self.pull * away)
         return gradients

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from openfl_like.errors import PlanError, SandboxError, UpdateRefusedError
+from openfl_like.errors import FederationError, PlanError, SandboxError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError, bounded, part_failed
 from openfl_like.processes.child import describe_exit
 from openfl_like.processes.referee.channel import LEAST_MEMORY, Channel, ClosedError, Memory, aligned
@@ -237,6 +237,10 @@ class Referee:
             found = pull(what)
         except UpdateRefusedError as error:
             return {"refused": [error.message, error.cure]}
+        except (FederationError, OSError):  # it waits for what will not come, and would take the next order for it
+            self._end()
+            self._broken = part_failed("the referee", "was ended, since an update that it asked for cannot be read")
+            raise
         place = self._memory.end
         told = self._memory.put([found], place)
         self._memory.end = place

@@ -100,10 +100,20 @@ def test_nobody_waits_where_a_round_goes_on_without_some(policy: str) -> None:
     assert len(played.cohorts()) == 2
 
 
-def test_it_goes_on_waiting_when_the_timer_of_the_gathering_has_run_out() -> None:
+def test_the_round_begins_with_those_who_are_here_when_its_time_to_gather_has_run_out() -> None:
     played = Chosen()
     lost = lose_one_of_the_second_round(played)
     played.feed(TimerFired("gather:2"))
-    assert played.experiment.status is Status.RUNNING
-    played.feed(CollaboratorJoined(lost))
-    assert played.cohorts() == undisturbed()
+    assert played.cohorts()[1] == tuple(name for name in SITES if name != lost)
+
+
+def test_nobody_waits_for_a_site_that_would_not_be_chosen() -> None:
+    played, (first, second) = Chosen(), undisturbed()
+    spare = next(name for name in SITES if name not in second)
+    if spare in first:
+        played.deliver(spare, 1)
+    played.feed(CollaboratorLeft(spare, "it broke"))
+    for name in first:
+        if name != spare:
+            played.deliver(name, 1)
+    assert played.cohorts() == [first, second]

@@ -83,6 +83,18 @@ def test_whether_more_is_better_need_not_be_said_of_what_everybody_knows(metric:
             ("participation", "min_updates"),
             "no median",
         ),
+        (
+            {"metric": "accuracy", "margin": 0.5, "result": "reweigh"},
+            {"aggregation": {"template": "median"}},
+            ("cross_evaluation", "result"),
+            "counts alike",
+        ),
+        (
+            {"metric": "accuracy", "margin": 0.5, "result": "reweigh"},
+            {"aggregation": {"template": "fedavg", "settings": {"weighted": False}}},
+            ("cross_evaluation", "result"),
+            "counts alike",
+        ),
         ({"metric": "accuracy", "threshold": 0.5}, {"mode": BUFFERED}, ("cross_evaluation",), "mode buffered"),
     ],
 )

@@ -71,3 +71,14 @@ def test_what_stays_goes_with_an_algorithm_that_averages() -> None:
 def test_half_a_rule_is_none(rules: list[dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match=r"aggregation\.rules\.0\."):
         with_rules(*rules)
+
+
+@pytest.mark.parametrize("template", ["top_k", "random_k"])
+def test_what_an_algorithm_adds_up_is_not_compressed_so_that_most_is_not_sent(template: str) -> None:
+    plan = with_rules(
+        algorithm={"template": "fedcurv", "settings": {"pull": 0.1}},
+        compression_pipeline={"template": template, "settings": {"fraction": 0.1}},
+    )
+    with pytest.raises(PlanError) as caught:
+        check_plan(plan)
+    assert "would grow with what" in str(caught.value)

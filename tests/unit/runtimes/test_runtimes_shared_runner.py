@@ -71,6 +71,26 @@ def test_a_runner_that_had_no_time_to_train_all_is_compared_over_as_many_batches
     assert own != model_of(run(workspace, tmp_path / "all", hurry[1]))
 
 
+def test_an_optimizer_s_state_stays_at_its_site_without_an_algorithm_too(workspace: Path, tmp_path: Path) -> None:
+    kept = "collaborator.settings.opt_treatment=CONTINUE_LOCAL"
+    own = model_of(run(workspace, tmp_path / "own", kept))
+    assert own != model_of(run(workspace, tmp_path / "forgotten"))
+    say(workspace, SAID)
+    assert model_of(run(workspace, tmp_path / "shared", kept)) == own
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["ditto", "fedcurv", "feddyn", "fednova", "fedprox", "mime", "per_fedavg", "scaffold"]
+)
+def test_every_algorithm_goes_with_tensors_that_stay_at_their_sites(
+    workspace: Path, tmp_path: Path, algorithm: str
+) -> None:
+    settings = {"feddyn": "alpha: 0.1", "fedprox": "mu: 0.1", "per_fedavg": "alpha: 0.01"}
+    given = settings.get(algorithm, "pull: 0.1" if algorithm in {"ditto", "fedcurv"} else "")
+    chosen = f"algorithm={{template: {algorithm}, settings: {{{given}}}}}"
+    assert model_of(run(workspace, tmp_path / "record", chosen, "aggregation.rules=[{match: bias, rule: local}]"))
+
+
 @pytest.mark.parametrize(
     ("lines", "overrides", "runners"),
     [
