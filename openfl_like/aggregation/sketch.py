@@ -12,6 +12,9 @@ DIMENSION = 32
 _BLOCK = 1 << 16
 """So many elements are looked at at once."""
 
+_MOST = 1e30
+"""Of each number: squares and sums of more would be none."""
+
 
 def sketch(update: ModelReader, base: ModelReader | None, seed: int) -> tuple[float, ...]:
     """Return an update's sketch: each element is added to one of `DIMENSION` sums, or taken from it, by lot.
@@ -41,4 +44,4 @@ def sketch(update: ModelReader, base: ModelReader | None, seed: int) -> tuple[fl
                 values = values - np.asarray(start_from[part], np.float64)
             lots = random.integers(0, 2 * DIMENSION, len(values))
             total += np.bincount(lots >> 1, np.where(lots % 2, values, -values), DIMENSION)
-    return tuple(total.tolist()) if np.isfinite(total).all() else ()
+    return tuple(np.clip(total, -_MOST, _MOST).tolist()) if np.isfinite(total).all() else ()

@@ -16,7 +16,7 @@ from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.control.deciding import decide
 from openfl_like.federation.control.decision import ControlView
 from openfl_like.federation.events import FinishExperiment, ModelVersion, PublishVersion, StartTimer, WithdrawAssignment
-from openfl_like.federation.failure import FailedPartError, Failure, FailureKind
+from openfl_like.federation.failure import FailedPartError, Failure, FailureKind, bounded
 from openfl_like.federation.metrics import matrix_of, round_metrics
 from openfl_like.federation.participation import admission
 from openfl_like.federation.participation.membership import Membership
@@ -176,7 +176,7 @@ def finish(
     context: ExperimentContext, status: Status, reason: str, failure: Failure | None = None, by: str = ""
 ) -> None:
     """End the experiment."""
-    state = context.state
+    state, reason = context.state, bounded(reason)
     state.status, state.reason = status, reason
     context.emit(FinishExperiment(status, reason))
     surplus.sum_up(context)

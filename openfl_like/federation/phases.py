@@ -18,7 +18,7 @@ from openfl_like.federation.events import (
     UpdateCommitted,
     WithdrawAssignment,
 )
-from openfl_like.federation.failure import Failure, FailureKind
+from openfl_like.federation.failure import Failure, FailureKind, bounded
 from openfl_like.federation.participation.membership import Member, Presence
 from openfl_like.federation.participation.training_history import UNKNOWN, past_training
 from openfl_like.federation.round_state import RoundState, Step, model_for, own_update
@@ -182,8 +182,9 @@ def drop_refused(context: ExperimentContext, state: RoundState, problems: Mappin
     """Take the updates that failed their checks off the table."""
     for name in sorted(problems.keys() & state.updates.keys()):
         update = state.updates.pop(name)
-        refuse_update(context, update, problems[name])
-        mark_absent(context, state, name, Failure(FailureKind.REFUSED, problems[name]))
+        problem = bounded(problems[name])  # whoever says it may be code of a workspace
+        refuse_update(context, update, problem)
+        mark_absent(context, state, name, Failure(FailureKind.REFUSED, problem))
 
 
 def judge_updates(context: ExperimentContext, state: RoundState, verdicts: tuple[UpdateVerdict, ...]) -> None:

@@ -36,6 +36,8 @@ NOTES = {"killed": BAD, "restarted": ODD, "back": GOOD, "not_batched": ODD}
 """Styles of what happens around an experiment, by kind."""
 RATED = 10
 """Rounds over which the time that a round takes is told."""
+MOST_TASK = 24
+"""Characters of a task's name in the bar."""
 WHOLE_S = 100
 """From here on, seconds have no fractions."""
 
@@ -46,7 +48,13 @@ class Bar:
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        columns = TextColumn("rounds"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
+        # (what sites say of their tasks is no markup)
+        columns = (
+            TextColumn("rounds"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}", markup=False),
+        )
         self._progress = Progress(*columns, console=terminal(OWN.out), transient=True)
         self._task = self._progress.add_task("", total=None)
         self._rounds: int | None = 0
@@ -97,7 +105,10 @@ def within(working: Sequence[TaskProgressed]) -> str:
     """
     last = min(working, key=lambda told: (told.share or 0.0, told.collaborator))
     who = f"last of {len(working)}: {last.collaborator}" if len(working) > 1 else last.collaborator
-    parts = [f"{who} {last.task} " + (f"{last.batches} batches" if last.share is None else f"{last.share:.0%}")]
+    parts = [
+        f"{who} {printable_line(last.task)[:MOST_TASK]} "
+        + (f"{last.batches} batches" if last.share is None else f"{last.share:.0%}")
+    ]
     if last.elapsed_s > 0:
         rate = last.batches / last.elapsed_s
         parts.append(f"{rate:.0f} batches/s" if rate >= WHOLE_S else f"{rate:.3g} batches/s")

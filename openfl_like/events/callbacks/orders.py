@@ -9,6 +9,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from openfl_like.federation.announcements import Announced, from_json
 from openfl_like.federation.callback_end import CallbackEnd
+from openfl_like.federation.failure import bounded
 from openfl_like.peer_json import read_peer_json
 
 MOST_MESSAGE = 2000
@@ -83,7 +84,7 @@ def answer_from(line: str) -> CallbackAnswer:
         answer = _ANSWER.validate_python(read_peer_json(line, _ANSWER_BYTES))
     except ValidationError as error:
         raise ValueError("it is no answer of a callback") from error
-    return CallbackAnswer(answer.end, answer.message[:MOST_MESSAGE])
+    return CallbackAnswer(answer.end, bounded(" ".join(answer.message[:MOST_MESSAGE].split()), MOST_MESSAGE))
 
 
 def batch_lines(events: Sequence[Announced], *, more: bool) -> bytes:

@@ -105,6 +105,6 @@ def checked_progress(told: TaskProgress) -> TaskProgress:
         raise ValueError("the time of a progress is not one")
     if len(told.metrics) > MOST_METRICS or not all(map(math.isfinite, told.metrics.values())):
         raise ValueError("a progress has too many metrics, or some that are no finite numbers")
-    if any(len(name) > MAX_NAME_LENGTH for name in (told.task, *told.metrics)):
-        raise ValueError("a name of a progress is too long")
+    if any(len(name) > MAX_NAME_LENGTH or not name.isprintable() for name in (told.task, *told.metrics)):
+        raise ValueError("a name of a progress is too long, or has characters that cannot be shown")
     return told

@@ -178,6 +178,5 @@ def _beyond(section: "CrossEvaluation", told: UpdatesScored, owner: str) -> floa
 
 
 def nobody_reports(told: UpdatesScored) -> bool:
-    """Whether there were answers, and none of them has the metric: the plan names one that there is not."""
-    reasons = {*told.unscored.values()}
-    return not told.scores and Unscored.NOT_REPORTED in reasons and Unscored.NOT_FINITE not in reasons
+    """Whether all have answered, and nobody has the metric: the plan names one that there is not."""
+    return bool(told.unscored) and not told.scores and {*told.unscored.values()} == {Unscored.NOT_REPORTED}

@@ -251,7 +251,7 @@ class Referee:
             raise TypeError(f"it is a {type(answer).__name__}")
         if "refused" in answer:
             message, cure = answer["refused"]
-            raise UpdateRefusedError(str(message)[:MOST_TEXT], cure=str(cure)[:MOST_TEXT])
+            raise UpdateRefusedError(bounded(str(message), MOST_TEXT), cure=bounded(str(cure), MOST_TEXT))
         if "plan" in answer:
             message, place, cure, problems = answer["plan"]
             texts = [bounded(str(text)) for text in (message, place, cure)]

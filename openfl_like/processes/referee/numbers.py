@@ -10,7 +10,7 @@ from openfl_like.aggregation.algorithms import Told
 from openfl_like.aggregation.gram import Gram
 from openfl_like.aggregation.steps import Block, Blockwise, Contributors, Linear, Step, Vector
 from openfl_like.aggregation.validation.compared import Compared, Looks
-from openfl_like.federation.failure import part_failed
+from openfl_like.federation.failure import bounded, part_failed
 from openfl_like.federation.task import Update
 from openfl_like.federation.validation.verdict import Consequence, UpdateVerdict
 from openfl_like.processes.referee import values
@@ -226,7 +226,7 @@ class RemoteValidator(_AnswersLate):
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"it is a {type(value).__name__} where a text is wanted")
-    return " ".join(value[: values.MOST_TEXT].split())
+    return bounded(" ".join(value[: values.MOST_TEXT].split()), values.MOST_TEXT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from openfl_like.errors import (
 from openfl_like.events.bus import batched
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import Announced, ExperimentQueued, ExperimentResumed
+from openfl_like.federation.failure import bounded
 from openfl_like.federation.history.life import surplus_of
 from openfl_like.federation.parties import (
     DirectorStatus,
@@ -346,7 +347,7 @@ class Director:
 
     async def finish(self, experiment: str, outcome: Outcome) -> ExperimentSummary:
         """Note and tell how an experiment ended."""
-        status, reason = outcome.status, outcome.reason
+        status, reason = outcome.status, bounded(outcome.reason)
         failpoint("director.end.before")
         while True:
             try:

@@ -185,3 +185,10 @@ def test_a_bar_tells_who_is_furthest_behind_and_what_is_left() -> None:
     assert within([bern, chur]) == "last of 2: chur train 12%, 0.25 batches/s, 4:40 min left"
     unknown = TaskProgressed(1, Phase.TRAIN, "zug", "train", 1, None, 30, 50, 100, 0.0)
     assert within([unknown]) == "zug train 30 batches"
+
+
+def test_what_a_site_calls_its_task_is_neither_markup_nor_steers_the_terminal() -> None:
+    told = TaskProgressed(1, Phase.TRAIN, "bern", "[/x]\x1b]0;owned\x07" + "y" * 200, 1, 4, 30, 50, 100, 30.0)
+    shown = within([told])
+    assert "\x1b" not in shown
+    assert len(shown) < 80
