@@ -65,7 +65,8 @@ def mistakes_in(plan: Plan, origin: PartOrigin = PartOrigin.REGISTERED) -> list[
         mode_mistakes,
     )
     found = (mistake for rule in (*rules, _optimizer, _initial_model, _devices) for mistake in rule(plan))
-    return list(islice(found, MOST_MISTAKES))
+    with registry.listed_once():
+        return list(islice(found, MOST_MISTAKES))
 
 
 def _components(plan: Plan, origin: PartOrigin) -> Iterator[Mistake]:
