@@ -335,7 +335,7 @@ def test_the_code_never_runs_in_the_process_of_the_command(tmp_path: Path) -> No
     [
         "compression_pipeline: {template: top_k, settings: {fraction: 0.5}}\naggregation: {template: median}",
         "compression_pipeline: {template: float16}\naggregation: {template: trimmed_mean, settings: {fraction: 0.34}}",
-        "collaborator: {settings: {opt_treatment: CONTINUE_LOCAL}}\nserver_optimizer: {template: fedavgm}",
+        "evaluation_selector: {template: random, settings: {count: 1}}\nserver_optimizer: {template: fedavgm}",
         "selector: {template: random, settings: {fraction: 0.5}}\nassigner: {template: static, settings: {groups: "
         "[{name: all, collaborators: [bern, ulm], tasks: [train, validate]}, "
         "{name: judge, collaborators: [wien], tasks: [validate]}]}}",

@@ -218,7 +218,7 @@ async def taking_part(
     """Serves an Aggregator that keeps to no rule of ours, and gives what a Collaborator takes part in it with."""
     servicer = AggregatorServicer(aggregator, None)  # type: ignore[arg-type] # nobody watches it
 
-    async def as_it_is(value: Assignment) -> pb.AggregatorMessage:
+    async def as_it_is(_name: str, value: Assignment) -> pb.AggregatorMessage:
         return instruction_to(value)
 
     async def offer_huge(call: Call) -> None:
