@@ -1,7 +1,7 @@
 """Selectors that keep to what a round may take: seconds, joules, and what a machine must have."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from statistics import fmean
 from typing import Annotated, ClassVar, Self
 
@@ -20,19 +20,33 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class _Fitting(SizedSelector):
-    """Of a size at most: as many as fit."""
+    """Of a size at most: as many as fit.
+
+    Who is away is not missed as long as enough candidates are here: then these are all that there is to it, so that a
+    round that needs everybody whom it chooses can have them. If they are fewer than the size, the round wants as many
+    as would fit of all, and whoever is away is missed.
+    """
 
     remembers: ClassVar[bool] = True
 
     def wanted(self, view: SelectionView) -> int:
-        """As many as fit, up to the size, whether they are here or not."""
-        return len(self._fitting(view.eligible, SizedSelector.wanted(self, view), view))
+        """As many as fit, up to the size: of those who are here, if they are enough for it, or else of all."""
+        able, here = self._able(view.eligible, view), self._able(view.present, view)
+        size = min(SizedSelector.wanted(self, view), len(able))
+        return len(self._fitting(here if len(here) >= size else able, size, view))
 
     def select(self, view: SelectionView) -> Names:
         """Those of the members that are here who fit."""
-        return tuple(sorted(self._fitting(view.present, view.count, view)))
+        size = SizedSelector.wanted(self, view)
+        return tuple(sorted(self._fitting(self._able(view.present, view), size, view)[: view.count]))
 
-    def _fitting(self, names: Sequence[str], count: int, view: SelectionView) -> Sequence[str]:
+    def _able(self, names: Sequence[str], view: SelectionView) -> Sequence[str]:
+        """Those that may be asked at all."""
+        del view
+        return names
+
+    def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
+        """Choose among some names, up to a size; the order is that of the choice."""
         raise NotImplementedError
 
 
@@ -57,29 +71,68 @@ class LimitedTime(_Fitting):
 
     within_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-    def _fitting(self, names: Sequence[str], count: int, view: SelectionView) -> Sequence[str]:
-        left = list(drawn_names(names, count, view.seed))
-        times = {
-            name: (taken_s(view.history(name), "training", "mean"), taken_s(view.history(name), "transfer", "mean"))
-            for name in left
-        }
+    def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
+        candidates = _Candidates.of(drawn_names(names, size, view.seed), view)
         chosen: list[str] = []
-        planned_s = 0.0
-
-        def until(name: str) -> float:
-            training_s, transfer_s = times[name]
-            return max(planned_s, training_s) + transfer_s
-
-        while left:
-            best = min(left, key=lambda name: (until(name), derive_seed(view.seed, name)))
-            if until(best) > self.within_s and chosen:
-                break
-            left.remove(best)
+        while (best := candidates.take()) and (candidates.planned_s <= self.within_s or not chosen):
             chosen.append(best)
-            planned_s = until(best)
-            if planned_s > self.within_s:
-                break
         return chosen
+
+
+class _Candidates:
+    """Candidates of which one is taken after the other: that which lengthens the round least.
+
+    Whoever trains for no longer than is planned anyway lengthens it by its transfer; the others end their training at a
+    time of their own. Each is in the heap of the others first, and in the other one from when the plan is long enough,
+    so that all of n are taken in n log n steps.
+
+    Attributes:
+        planned_s: Seconds that those take who were taken.
+    """
+
+    def __init__(self, times: Mapping[str, tuple[float, float]], order: Mapping[str, int]) -> None:
+        self.planned_s = 0.0
+        self._times, self._order = times, order
+        self._by_training = sorted(times, key=lambda name: times[name][0], reverse=True)
+        self._longer = [
+            (training_s + transfer_s, order[name], name) for name, (training_s, transfer_s) in times.items()
+        ]
+        heapify(self._longer)
+        self._within: list[tuple[float, int, str]] = []
+        self._settled: set[str] = set()
+
+    @classmethod
+    def of(cls, names: Sequence[str], view: SelectionView) -> "_Candidates":
+        """Return candidates by what is known of them: seconds of training and of transfer."""
+        histories = {name: view.history(name) for name in names}
+        times = {
+            name: (taken_s(known, "training", "mean"), taken_s(known, "transfer", "mean"))
+            for name, known in histories.items()
+        }
+        return cls(times, {name: derive_seed(view.seed, name) for name in names})
+
+    def take(self) -> str:
+        """Take the next one, and plan its time; empty: there is none left."""
+        while self._by_training and self._times[self._by_training[-1]][0] <= self.planned_s:
+            name = self._by_training.pop()
+            if name not in self._settled:
+                self._settled.add(name)
+                heappush(self._within, (self._times[name][1], self._order[name], name))
+        while self._longer and self._longer[0][2] in self._settled:
+            heappop(self._longer)
+        within = (self.planned_s + self._within[0][0], *self._within[0][1:]) if self._within else None
+        longer = self._longer[0] if self._longer else None
+        if within is None and longer is None:
+            return ""
+        if longer is None or (within is not None and within < longer):
+            heappop(self._within)
+            best = within
+        else:
+            heappop(self._longer)
+            self._settled.add(longer[2])
+            best = longer
+        self.planned_s = best[0]
+        return best[2]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -108,11 +161,15 @@ class LimitedEnergy(_Fitting):
             raise ValueError("give round_j, site_j or both")  # pydantic turns this into its own error
         return self
 
-    def _fitting(self, names: Sequence[str], count: int, view: SelectionView) -> Sequence[str]:
-        most_j = math.inf if self.site_j is None else self.site_j
-        left = [name for name in names if view.history(name).energy_j + energy_j(view.history(name)) <= most_j]
-        ranked = sorted(left, key=lambda name: (energy_j(view.history(name)), derive_seed(view.seed, name)))
-        costs = [energy_j(view.history(name)) for name in ranked[:count]]
+    def _able(self, names: Sequence[str], view: SelectionView) -> Sequence[str]:
+        limit_j = self.site_j
+        if limit_j is None:
+            return names
+        return [name for name in names if view.history(name).energy_j + energy_j(view.history(name)) <= limit_j]
+
+    def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
+        ranked = sorted(names, key=lambda name: (energy_j(view.history(name)), derive_seed(view.seed, name)))
+        costs = [energy_j(view.history(name)) for name in ranked[:size]]
         return ranked[: _affordable(costs, self.round_j)]
 
 
@@ -134,8 +191,8 @@ class BudgetedFairness(_Fitting):
 
     round_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-    def _fitting(self, names: Sequence[str], count: int, view: SelectionView) -> Sequence[str]:
-        ranked = sorted(names, key=lambda name: (view.history(name).asked, derive_seed(view.seed, name)))[:count]
+    def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
+        ranked = sorted(names, key=lambda name: (view.history(name).asked, derive_seed(view.seed, name)))[:size]
         costs = [taken_s(view.history(name), "training", "mean") for name in ranked]
         return ranked[: _affordable(costs, self.round_s)]
 

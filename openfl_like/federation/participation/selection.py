@@ -62,7 +62,11 @@ class Selector(Protocol):
     """Chooses the cohort of a round."""
 
     def wanted(self, view: SelectionView) -> int:
-        """How many updates the round should have, whether or not so many are here; ``present`` does not count."""
+        """How many updates the round should have, whether or not so many are here.
+
+        ``present`` does not count, unless whoever is away is not missed where enough others are here: then it is how
+        many are chosen of these.
+        """
         ...
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:

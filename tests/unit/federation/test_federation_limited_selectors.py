@@ -3,6 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from random import Random
+from string import ascii_letters
+from time import process_time
 
 import pytest
 from played import PlayedExperiment
@@ -30,6 +33,7 @@ from openfl_like.federation.participation.ranked import (
 from openfl_like.federation.participation.selection import SelectionView, Selector
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
 from openfl_like.federation.reports.machine import MachineFacts
+from openfl_like.federation.seeds import derive_seed
 from openfl_like.plan.checks import mistakes_in
 from openfl_like.plan.schema import Plan
 
@@ -111,6 +115,75 @@ def test_a_round_is_lengthened_as_little_as_possible_until_its_time_is_over() ->
     assert set(chosen(LimitedTime(count=4, within_s=0.1), {**histories, "e": TrainingHistory()})) >= {"e"}
 
 
+def as_the_paper_says(times: Mapping[str, tuple[float, float]], view: SelectionView, within_s: float) -> str:
+    """Algorithm 3 of the paper, word by word: in each step all that are left are looked at."""
+    left, planned_s, taken = sorted(times), 0.0, ""
+    while left:
+        until = {name: max(planned_s, times[name][0]) + times[name][1] for name in left}
+        best = min(left, key=lambda name: (until[name], derive_seed(view.seed, name)))
+        if until[best] > within_s and taken:
+            break
+        left.remove(best)
+        taken, planned_s = taken + best, until[best]
+        if planned_s > within_s:
+            break
+    return "".join(sorted(taken))
+
+
+@pytest.mark.parametrize("within_s", [0.5, 9.0, 30.0, 1e9])
+def test_heaps_choose_whom_the_algorithm_of_the_paper_chooses(within_s: float) -> None:
+    random = Random(7)  # noqa: S311 (made-up times)
+    for seed in range(30):
+        times = {name: (float(random.randint(0, 20)), float(random.randint(0, 5))) for name in ascii_letters}
+        histories = {name: known(*both) for name, both in times.items()}
+        view = SelectionView(sorted(times), sorted(times), seed=seed, round=2, histories=histories)
+        found = chosen(LimitedTime(fraction=1.0, within_s=within_s), histories, seed=seed)
+        assert found == as_the_paper_says(times, view, within_s)
+
+
+def test_thousands_of_candidates_are_planned_in_passing() -> None:
+    """It is done on the thread that serves the sites: looking at all that are left in each step would take minutes."""
+    names = tuple(f"site-{number:05}" for number in range(10_000))
+    histories = {name: known(1.0 + number % 97, 0.001) for number, name in enumerate(names)}
+    view = SelectionView(names, names, seed=3, round=2, histories=histories, count=len(names))
+    before = process_time()
+    assert len(LimitedTime(count=len(names), within_s=1e9).select(view)) == len(names)
+    assert process_time() - before < 5
+
+
+FITTING = [
+    LimitedTime(count=6, within_s=9.0),
+    LimitedTime(fraction=0.5, within_s=9.0),
+    LimitedEnergy(count=6, round_j=9.0),
+    BudgetedFairness(count=6, round_s=9.0),
+]
+
+
+@pytest.mark.parametrize("selector", FITTING)
+def test_as_many_are_chosen_as_are_wanted_if_candidates_enough_are_here(selector: Selector) -> None:
+    names = tuple(ascii_letters[:12])
+    seconds = dict(zip(names, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5), strict=True))
+    histories = {name: known(took, took / 2, energy_j=took) for name, took in seconds.items()}
+    fewer = 0
+    for seed in range(60):
+        here = tuple(sorted(Random(seed).sample(names, 6 + seed % 7)))  # noqa: S311 (whoever is here)
+        view = SelectionView(names, here, seed=seed, round=2, histories=histories)
+        view = replace(view, count=selector.wanted(view))
+        assert len(selector.select(view)) == view.count >= 1
+        fewer += view.count < 6
+    assert fewer, "the limit counts"
+    nobody = SelectionView(names, (), seed=1, round=2, histories=histories)
+    assert selector.wanted(nobody) >= 1, "then the round waits"
+
+
+def test_who_would_be_chosen_is_missed_if_too_few_are_here() -> None:
+    histories = {"a": known(1.0, 2.0), "b": known(1.0, 2.0), "c": known(9.0, 2.0)}
+    selector = LimitedTime(count=3, within_s=5.0)
+    assert selector.wanted(SelectionView("abc", "ab", seed=3, round=2, histories=histories)) == 2, "c would not fit"
+    assert selector.wanted(SelectionView("abc", "bc", seed=3, round=2, histories=histories)) == 2, "a is missed"
+    assert chosen(selector, histories, present=("b", "c")) == "b"
+
+
 def test_energy_is_kept_to() -> None:
     histories = {name: known(1.0, energy_j=joules) for name, joules in zip("abcd", (1.0, 2.0, 4.0, 8.0), strict=True)}
     assert chosen(BestEnergy(count=2), histories) == "ab"
@@ -119,6 +192,8 @@ def test_energy_is_kept_to() -> None:
     assert chosen(LimitedEnergy(count=4, site_j=4.0), histories) == "ab", "c has used 4 and would use 4 more"
     spent = {name: known(1.0, energy_j=3.0, times=2) for name in "ab"}
     assert chosen(LimitedEnergy(count=2, site_j=6.0), spent) == ""
+    selector, some = LimitedEnergy(count=2, site_j=6.0), {**spent, "c": known(1.0, energy_j=3.0)}
+    assert selector.wanted(SelectionView("abc", "ab", seed=3, round=2, histories=some)) == 1, "c has some left"
 
 
 def test_only_machines_that_have_what_is_needed_are_drawn() -> None:
