@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.participation.informed import highest, taken_s
+from openfl_like.federation.participation.informed import cheapest, estimated, known_s
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, SizedSelector, drawn_names
 from openfl_like.federation.participation.training_history import TrainingHistory
@@ -58,7 +58,8 @@ class LimitedTime(_Fitting):
     within the limit. Sites train side by side and send their updates one after the other over the Aggregator's line, so
     that a site lengthens the round by its transfer and by what its training takes longer than all that is planned.
     Deviations from the paper: candidates are not asked for what they can do, but known by the mean of their trainings;
-    sites that have not trained yet take no time, so that they are tried; and if nobody fits, the quickest site does
+    sites that were never asked take no time, so that they are tried; one that was asked n times and never answered
+    counts as if it took n + 2 times the median of the other candidates; and if nobody fits, the quickest site does
     alone, since a round without updates teaches nothing.
 
     Attributes:
@@ -104,11 +105,9 @@ class _Candidates:
     @classmethod
     def of(cls, names: Sequence[str], view: SelectionView) -> "_Candidates":
         """Return candidates by what is known of them: seconds of training and of transfer."""
-        histories = {name: view.history(name) for name in names}
-        times = {
-            name: (taken_s(known, "training", "mean"), taken_s(known, "transfer", "mean"))
-            for name, known in histories.items()
-        }
+        training_s = estimated(names, lambda known: known_s(known, "training"), view)
+        transfer_s = estimated(names, lambda known: known_s(known, "transfer"), view)
+        times = {name: (training_s[name], transfer_s[name]) for name in names}
         return cls(times, {name: derive_seed(view.seed, name) for name in names})
 
     def take(self) -> str:
@@ -139,8 +138,9 @@ class _Candidates:
 class LimitedEnergy(_Fitting):
     """Those that draw least, as long as the round keeps to its joules; who has used up its own is not asked any more.
 
-    In virtual time only, where devices have a power. Those of which nothing is known come first, and count as nothing.
-    If the first one would already take too much, it trains alone, as long as it has anything left of its own.
+    In virtual time only, where devices have a power. Those that were never asked come first, and count as nothing; one
+    that was asked n times and never answered counts as n + 2 times the median of the others. If the first one would
+    already take too much, it trains alone, as long as it has anything left of its own.
 
     Attributes:
         round_j: Joules that the trainings of a round may take together; None: no limit.
@@ -165,11 +165,12 @@ class LimitedEnergy(_Fitting):
         limit_j = self.site_j
         if limit_j is None:
             return names
-        return [name for name in names if view.history(name).energy_j + energy_j(view.history(name)) <= limit_j]
+        return [name for name in names if _next_j(view.history(name)) <= limit_j]
 
     def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
-        ranked = sorted(names, key=lambda name: (energy_j(view.history(name)), derive_seed(view.seed, name)))
-        costs = [energy_j(view.history(name)) for name in ranked[:size]]
+        joules = estimated(names, known_j, view)
+        ranked = sorted(names, key=lambda name: (joules[name], derive_seed(view.seed, name)))
+        costs = [joules[name] for name in ranked[:size]]
         return ranked[: _affordable(costs, self.round_j)]
 
 
@@ -179,7 +180,8 @@ class BudgetedFairness(_Fitting):
 
     So everybody has the same share, but that a round of slow sites has fewer of them: a slow site is asked as often as
     a fast one, and costs no round more than the budget. If the first one would already take too much, it trains alone.
-    Times are the means of what sites say they have worked; those of which nothing is known count as nothing.
+    Times are the means of what sites say they have worked; those that were never asked count as nothing, and one that
+    was asked n times and never answered as n + 2 times the median of the others that are asked.
 
     Attributes:
         round_s: Seconds that the sites of a round may work, summed over them.
@@ -193,8 +195,8 @@ class BudgetedFairness(_Fitting):
 
     def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
         ranked = sorted(names, key=lambda name: (view.history(name).asked, derive_seed(view.seed, name)))[:size]
-        costs = [taken_s(view.history(name), "training", "mean") for name in ranked]
-        return ranked[: _affordable(costs, self.round_s)]
+        seconds = estimated(ranked, lambda known: known_s(known, "training"), view)
+        return ranked[: _affordable([seconds[name] for name in ranked], self.round_s)]
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -241,9 +243,10 @@ class Capability(SizedSelector):
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BestEnergy(SizedSelector):
-    """Those whose trainings draw least; those of which nothing is known come first.
+    """Those whose trainings draw least; those that were never asked come first.
 
-    In virtual time only, where devices have a power. Compare with `rotation`: whoever draws much is never asked again.
+    In virtual time only, where devices have a power. A site that was asked n times and never answered counts as if it
+    drew n + 2 times the median of the others. Compare with `rotation`: whoever draws much is never asked again.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -257,13 +260,18 @@ class BestEnergy(SizedSelector):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the least joules."""
-        return highest(view.present, lambda name: -energy_j(view.history(name)), view)
+        return cheapest(estimated(view.present, known_j, view), view)
 
 
-def energy_j(history: TrainingHistory) -> float:
-    """Return the joules of a site's training, the mean of those that are known; 0 if none is."""
+def known_j(history: TrainingHistory) -> float | None:
+    """Return the joules of a site's training, the mean of those that are known; None if none is."""
     known = [seen.energy_j for seen in history.trainings if seen.energy_j is not None]
-    return fmean(known) if known else 0.0
+    return fmean(known) if known else None
+
+
+def _next_j(history: TrainingHistory) -> float:
+    """Joules that a site will have used up after one more training."""
+    return history.energy_j + (known_j(history) or 0.0)
 
 
 def _affordable(costs: Sequence[float], budget: float | None) -> int:

@@ -16,6 +16,7 @@ from openfl_like.federation.components import check_needs
 from openfl_like.federation.events import CollaboratorJoined, CollaboratorLeft, ExperimentStarted, SendAssignment
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.participation.clusters import Cluster
+from openfl_like.federation.participation.informed import BestTime, estimated, known_s
 from openfl_like.federation.participation.limited import (
     BestEnergy,
     BudgetedFairness,
@@ -113,6 +114,51 @@ def test_a_round_is_lengthened_as_little_as_possible_until_its_time_is_over() ->
     assert chosen(LimitedTime(count=4, within_s=12.0), histories) == "abcd"
     assert chosen(LimitedTime(count=4, within_s=0.1), histories) in {"a", "b"}, "the quickest alone"
     assert set(chosen(LimitedTime(count=4, within_s=0.1), {**histories, "e": TrainingHistory()})) >= {"e"}
+
+
+SILENT = TrainingHistory(asked=3, missed=3)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        BestTime(count=2),
+        BestTime(count=2, by="transfer", of="mean"),
+        BestSpeed(count=2),
+        BestNetwork(count=2),
+        BestExpectedTime(count=2),
+        BestEnergy(count=2),
+        LimitedEnergy(count=4, round_j=3.0),
+        LimitedTime(count=4, within_s=4.5),
+    ],
+)
+def test_a_site_that_never_answers_does_not_come_first_for_ever(selector: Selector) -> None:
+    histories = {name: known(took, took, energy_j=took) for name, took in (("b", 1.0), ("c", 2.0), ("d", 3.0))}
+    assert chosen(selector, {**histories, "a": SILENT}) == "bc"
+    assert "a" in chosen(selector, {**histories, "a": TrainingHistory()}), "nobody has asked it yet"
+    lazy = dict.fromkeys("bcd", SILENT)
+    assert chosen(selector, {**lazy, "a": TrainingHistory(asked=1, missed=1)})[0] == "a", "it was asked least"
+
+
+def test_the_estimate_of_a_site_that_never_answers_is_the_median_over_its_chance() -> None:
+    histories = {"a": known(1.0), "b": known(5.0), "c": known(7.0), "d": SILENT, "e": TrainingHistory()}
+    view = SelectionView("abcde", "abcde", histories=histories)
+    found = estimated("abcde", lambda each: known_s(each, "training"), view)
+    assert found == {"a": 1.0, "b": 5.0, "c": 7.0, "d": 25.0, "e": 0.0}
+    assert estimated("d", lambda each: known_s(each, "training"), view) == {"d": 5.0}, "nobody has told any time"
+
+
+def test_a_missed_round_counts_as_a_turn() -> None:
+    """a never answers, b every other time; c and d always do."""
+    histories = dict.fromkeys("abcd", TrainingHistory())
+    turns: Counter[str] = Counter()
+    for number in range(1, 81):
+        (name,) = chosen(TimeRotation(count=1), histories, seed=number, round=number)
+        turns[name] += 1
+        histories[name] = histories[name].asked_again()
+        if name in "cd" or (name == "b" and turns["b"] % 2):
+            histories[name] = histories[name].seen(PastTraining(number, 2.0, 2.0, None, 1))
+    assert max(turns.values()) - min(turns.values()) <= 2, turns
 
 
 def as_the_paper_says(times: Mapping[str, tuple[float, float]], view: SelectionView, within_s: float) -> str:
