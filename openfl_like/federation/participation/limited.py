@@ -121,15 +121,15 @@ class _Candidates:
             heappop(self._longer)
         within = (self.planned_s + self._within[0][0], *self._within[0][1:]) if self._within else None
         longer = self._longer[0] if self._longer else None
-        if within is None and longer is None:
-            return ""
-        if longer is None or (within is not None and within < longer):
+        if within is not None and (longer is None or within < longer):
             heappop(self._within)
             best = within
-        else:
+        elif longer is not None:
             heappop(self._longer)
             self._settled.add(longer[2])
             best = longer
+        else:
+            return ""
         self.planned_s = best[0]
         return best[2]
 

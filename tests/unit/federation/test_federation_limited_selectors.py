@@ -153,7 +153,7 @@ def test_a_missed_round_counts_as_a_turn() -> None:
     histories = dict.fromkeys("abcd", TrainingHistory())
     turns: Counter[str] = Counter()
     for number in range(1, 81):
-        (name,) = chosen(TimeRotation(count=1), histories, seed=number, round=number)
+        name = chosen(TimeRotation(count=1), histories, seed=number, round=number)
         turns[name] += 1
         histories[name] = histories[name].asked_again()
         if name in "cd" or (name == "b" and turns["b"] % 2):
