@@ -366,6 +366,32 @@ def test_what_nobody_tells_is_refused_before_anything_begins(plan: Plan, simulat
         check_needs(plan, simulated=simulated)
 
 
+def with_evaluators(plan: Plan, by: str, **changes: object) -> Plan:
+    cluster = {"template": "cluster", "settings": {"count": 2, "clusters": 2, "by": by}}
+    return Plan.model_validate({**plan.model_dump(), "evaluation_selector": cluster, **changes})
+
+
+def test_of_an_update_there_is_one_sketch() -> None:
+    check_needs(with_evaluators(plan_with("cluster", clusters=3, by="weights"), "weights"), simulated=True)
+    with pytest.raises(PlanError, match="there is one sketch, which cannot be both") as caught:
+        check_needs(with_evaluators(plan_with("cluster", clusters=3), "weights"), simulated=True)
+    assert caught.value.place == "evaluation_selector.settings.by"
+
+
+def test_updates_of_a_plan_that_trains_nothing_cannot_be_compared() -> None:
+    with pytest.raises(PlanError, match="no task of the plan trains"):
+        check_needs(
+            with_evaluators(plan_with("random"), "update", tasks={"look": {"function": "validate"}}), simulated=True
+        )
+
+
+def test_versions_without_rounds_have_evaluators_by_cluster() -> None:
+    mode = {"template": "buffered", "settings": {"concurrency": 4, "buffer": 2}}
+    plan = with_evaluators(plan_with("random"), "update", mode=mode, selector={"template": "all"})
+    assert mistakes_in(plan) == []
+    check_needs(plan, simulated=True)
+
+
 def test_what_somebody_tells_is_not() -> None:
     drawn = Plan.model_validate({**plan_with("best_energy").model_dump(), **POWER})
     check_needs(drawn, simulated=True)
