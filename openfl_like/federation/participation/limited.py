@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from openfl_like.federation.participation.informed import cheapest, estimated, known_s
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, SizedSelector, drawn_names
-from openfl_like.federation.participation.training_history import TrainingHistory
+from openfl_like.federation.participation.training_history import UNKNOWN, TrainingHistory
 from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.seeds import derive_seed
 
@@ -144,7 +144,8 @@ class LimitedEnergy(_Fitting):
 
     Attributes:
         round_j: Joules that the trainings of a round may take together; None: no limit.
-        site_j: Joules that the trainings of a site may take in the whole experiment; None: no limit.
+        site_j: Joules that the trainings of a site may take in the whole experiment; None: no limit. Once fewer sites
+            than a round needs have enough of them left, the experiment is finished.
         fraction: This part of the members at most, rounded up; either this or ``count``.
         count: So many at most.
         include: If given, only these are eligible.
@@ -161,11 +162,22 @@ class LimitedEnergy(_Fitting):
             raise ValueError("give round_j, site_j or both")  # pydantic turns this into its own error
         return self
 
+    def used_up(self, eligible: Sequence[str], needed: int, histories: Mapping[str, TrainingHistory]) -> str:
+        """Say that too few sites have enough of their own left for one more training."""
+        left = self._with_some_left(eligible, histories)
+        if self.site_j is None or len(left) >= min(needed, len(eligible)):
+            return ""
+        who = "no site has" if not left else f"{len(left)} of {len(eligible)} sites have"
+        return f"{who} enough left of the {self.site_j:g} J of each for one more training (selector.settings.site_j)"
+
     def _able(self, names: Sequence[str], view: SelectionView) -> Sequence[str]:
+        return self._with_some_left(names, view.histories)
+
+    def _with_some_left(self, names: Sequence[str], histories: Mapping[str, TrainingHistory]) -> Sequence[str]:
         limit_j = self.site_j
         if limit_j is None:
             return names
-        return [name for name in names if _next_j(view.history(name)) <= limit_j]
+        return [name for name in names if _next_j(histories.get(name, UNKNOWN)) <= limit_j]
 
     def _fitting(self, names: Sequence[str], size: int, view: SelectionView) -> Sequence[str]:
         joules = estimated(names, known_j, view)

@@ -1,19 +1,28 @@
 """Who is chosen by order of arrival, speed, work done, clusters, and limits of time, energy and machines."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from string import ascii_letters
 from time import process_time
+from typing import ClassVar
 
 import pytest
 from played import PlayedExperiment
 from pydantic import ValidationError
 
 from openfl_like.errors import PlanError
+from openfl_like.federation.announcements import ExperimentEnded
 from openfl_like.federation.components import check_needs
-from openfl_like.federation.events import CollaboratorJoined, CollaboratorLeft, ExperimentStarted, SendAssignment
+from openfl_like.federation.events import (
+    CollaboratorJoined,
+    CollaboratorLeft,
+    Event,
+    ExperimentStarted,
+    SendAssignment,
+    UpdateCommitted,
+)
 from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.participation.clusters import Cluster
 from openfl_like.federation.participation.informed import BestTime, estimated, known_s
@@ -35,6 +44,8 @@ from openfl_like.federation.participation.selection import SelectionView, Select
 from openfl_like.federation.participation.training_history import PastTraining, TrainingHistory
 from openfl_like.federation.reports.machine import MachineFacts
 from openfl_like.federation.seeds import derive_seed
+from openfl_like.federation.status import Status
+from openfl_like.federation.task import Assignment, Update
 from openfl_like.plan.checks import mistakes_in
 from openfl_like.plan.schema import Plan
 
@@ -340,6 +351,38 @@ def test_what_machines_have_decides_who_is_asked() -> None:
     played.feed(ExperimentStarted())
     assert sorted(asked(played)) == ["b", "c"]
     assert set(played.experiment.snapshot()["facts"]) == {"b", "c"}  # type: ignore[arg-type]  # a mapping
+
+
+class Devices(PlayedExperiment):
+    """Each training draws so many joules at its site."""
+
+    draws: ClassVar = {"a": 1.0, "b": 3.0, "c": 3.0}
+
+    def perform(self, job: Assignment) -> Sequence[Event]:
+        update = Update(job.round, job.phase, job.collaborator, "d", 4)
+        return [UpdateCommitted(update, energy_j=self.draws[job.collaborator])]
+
+
+@pytest.mark.parametrize(
+    ("participation", "rounds", "reason"),
+    [
+        ({"policy": "exact"}, 7, "no site has enough left of the 7 J of each for one more training"),
+        ({"policy": "quorum", "min_updates": 2}, 2, "1 of 3 sites have enough left of the 7 J of each for one more"),
+        ({"policy": "skip", "min_updates": 2}, 2, "1 of 3 sites have enough left of the 7 J of each for one more"),
+    ],
+)
+def test_an_experiment_whose_sites_have_used_up_their_joules_is_finished(
+    participation: dict[str, object], rounds: int, reason: str
+) -> None:
+    plan = plan_with("limited_energy", site_j=7, count=3)
+    given = {"participation": participation, "aggregator": {"settings": {"rounds_to_train": 50}}}
+    plan = Plan.model_validate({**plan.model_dump(), **given})
+    played = Devices(Experiment("e1", plan, ("a", "b", "c"), "given"))
+    played.feed(*(CollaboratorJoined(name) for name in "abc"), ExperimentStarted())
+    (end,) = played.told(ExperimentEnded)
+    assert (end.status, end.rounds, end.failure) == (Status.FINISHED, rounds, None)
+    assert end.reason.startswith(reason)
+    assert Counter(asked(played)) == {"a": rounds, "b": 2, "c": 2}
 
 
 def test_nothing_is_remembered_that_nobody_goes_by() -> None:
