@@ -144,8 +144,9 @@ class LimitedEnergy(_Fitting):
 
     Attributes:
         round_j: Joules that the trainings of a round may take together; None: no limit.
-        site_j: Joules that the trainings of a site may take in the whole experiment; None: no limit. Once fewer sites
-            than a round needs have enough of them left, the experiment is finished.
+        site_j: Joules that the trainings of a site may take in the whole experiment, but for its first one, of which
+            nothing is known before; None: no limit. Once fewer sites than a round needs have enough of them left, the
+            experiment is finished.
         fraction: This part of the members at most, rounded up; either this or ``count``.
         count: So many at most.
         include: If given, only these are eligible.
@@ -167,8 +168,8 @@ class LimitedEnergy(_Fitting):
         left = self._with_some_left(eligible, histories)
         if self.site_j is None or len(left) >= min(needed, len(eligible)):
             return ""
-        who = "no site has" if not left else f"{len(left)} of {len(eligible)} sites have"
-        return f"{who} enough left of the {self.site_j:g} J of each for one more training (selector.settings.site_j)"
+        who = "no site has enough of its" if not left else f"{len(left)} of {len(eligible)} sites have enough of their"
+        return f"{who} {self.site_j:g} J left for one more training (selector.settings.site_j)"
 
     def _able(self, names: Sequence[str], view: SelectionView) -> Sequence[str]:
         return self._with_some_left(names, view.histories)

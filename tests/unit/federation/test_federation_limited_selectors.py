@@ -366,9 +366,9 @@ class Devices(PlayedExperiment):
 @pytest.mark.parametrize(
     ("participation", "rounds", "reason"),
     [
-        ({"policy": "exact"}, 7, "no site has enough left of the 7 J of each for one more training"),
-        ({"policy": "quorum", "min_updates": 2}, 2, "1 of 3 sites have enough left of the 7 J of each for one more"),
-        ({"policy": "skip", "min_updates": 2}, 2, "1 of 3 sites have enough left of the 7 J of each for one more"),
+        ({"policy": "exact"}, 7, "no site has enough of its 7 J left for one more training"),
+        ({"policy": "quorum", "min_updates": 2}, 2, "1 of 3 sites have enough of their 7 J left for one more"),
+        ({"policy": "skip", "min_updates": 2}, 2, "1 of 3 sites have enough of their 7 J left for one more"),
     ],
 )
 def test_an_experiment_whose_sites_have_used_up_their_joules_is_finished(
