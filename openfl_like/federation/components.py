@@ -50,11 +50,18 @@ def build_evaluation_selector(plan: Plan, parts: PartSource = REGISTERED) -> Sel
     return _selector(plan.evaluation_selector, "evaluation_selector", parts)
 
 
-def check_needs(plan: Plan, *, simulated: bool) -> None:
-    """Refuse a plan whose selectors go by what nobody will tell: see `refuse_unmet`."""
+def check_needs(plan: Plan, *, simulated: bool, parts: PartSource | None = None) -> None:
+    """Refuse a plan whose selectors go by what nobody will tell: see `refuse_unmet`.
+
+    Args:
+        plan: The plan.
+        simulated: Whether its sites are simulated.
+        parts: Builds its selectors; None: where code of the workspace does not run, so that only those with a short
+            name are looked at.
+    """
     named = {"selector": plan.selector, "evaluation_selector": plan.evaluation_selector}
-    registered = {key: part for key, part in named.items() if not of_workspace("selector", part)}
-    selectors = {key: _selector(part, key, REGISTERED) for key, part in registered.items()}
+    known = {key: part for key, part in named.items() if parts is not None or not of_workspace("selector", part)}
+    selectors = {key: _selector(part, key, parts or REGISTERED) for key, part in known.items()}
     refuse_unmet(plan, selectors, simulated=simulated)
 
 

@@ -288,7 +288,8 @@ class Performer:
             self._runner.initialise(assignment.seed)
             self._personal.look_at(self._runner.get_tensors())
             digest = self._save(out, None, self._first_shared())
-            return _Tasks(assignment, num_samples=self._loader.num_train, digest=digest)
+            samples = read_samples("initialise", self._loader.num_train)
+            return _Tasks(assignment, num_samples=samples, digest=digest)
 
     def _first_shared(self) -> dict[str, np.ndarray]:
         if self._session is None:

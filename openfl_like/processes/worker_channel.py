@@ -39,7 +39,7 @@ class WorkerChannel:
 
         Args:
             order: The order.
-            progress: Is given what the worker tells before; it raises ValueError if that is not what may be told.
+            progress: Is given what the worker tells before, whatever that is; it raises nothing.
 
         Raises:
             WorkerEndedError: If the worker died over it, or its answer is no JSON object.
@@ -55,10 +55,7 @@ class WorkerChannel:
             answer = await self._answer()
             if progress is None or answer.keys() != {"progress"}:
                 return answer
-            try:
-                progress(answer["progress"])
-            except ValueError as mistake:
-                raise await self.invalid(str(mistake)) from mistake
+            progress(answer["progress"])
 
     async def _answer(self) -> dict[str, Any]:
         try:

@@ -36,6 +36,7 @@ from openfl_like.processes.worker_walls import worker_command
 from openfl_like.store.site_files import PROCESS_NOTES, algorithm_state
 from openfl_like.tasks import TaskOwner
 
+log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
@@ -157,7 +158,11 @@ class WorkerProcess:
         """
 
         def told(value: object) -> None:
-            found = read_progress(value, assignment)
+            try:
+                found = read_progress(value, assignment)
+            except ValueError as mistake:  # it is about nothing but what somebody sees who looks on
+                log.debug("what the worker tells of its task is left out: %s", mistake)
+                return
             if progress is not None:
                 progress(found)
 
@@ -260,9 +265,6 @@ def _error_of(error: Mapping[str, Any]) -> FederationError:
     if error["code"] == ShardError.code and "failure" in error:
         return FailedShardError(error["reason"], failure_from_fields(error["failure"]))
     return from_code(error["code"], error["reason"])
-
-
-log = logging.getLogger(__name__)
 
 
 async def describe_shard(shard: Path, directory: Path) -> ShardFacts:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -200,12 +200,14 @@ class ModelRepository:
         if not self._sketched_by or not command.base_model:
             return {}
         base = self.opened(command.base_model)
-        start = base if Needs.UPDATES in self._sketched_by else None
+        compared = Needs.UPDATES in self._sketched_by
         sound = [each for each in command.updates if each.num_samples and each.collaborator not in problems]
         found: dict[str, tuple[float, ...]] = {}
         for file in self._contributions(sound, base.path, command):
-            with closing(open_update(file.content, file.sent)) as update:
-                found[file.collaborator] = sketch(update, start, self._plan.seed)
+            with ExitStack() as stack:
+                update = stack.enter_context(closing(open_update(file.content, file.sent)))
+                start = base if file.base is None else stack.enter_context(TensorFile(file.base))
+                found[file.collaborator] = sketch(update, start if compared else None, self._plan.seed)
         return found
 
     def _compare(self, command: ValidateUpdates, problems: Mapping[str, str]) -> tuple[UpdateVerdict, ...]:

@@ -146,8 +146,10 @@ class Simulation:
         return self
 
     def _open(self, stack: ExitStack) -> None:
-        check_needs(self._settings.plan, simulated=True)
-        self.packing = packing_of(self._settings.workspace, self._settings.plan)
+        plan, workspace = self._settings.plan, self._settings.workspace
+        parts = WorkspaceParts(workspace)  # whoever simulates has brought it
+        check_needs(plan, simulated=True, parts=parts)
+        self.packing = packing_of(workspace, plan)
         files = ExperimentFiles(self._settings.directory)
         try:
             if self._settings.kept:
@@ -160,8 +162,6 @@ class Simulation:
         stack.callback(self._store.close)
         self._store.take_epoch()
         self.bus = EventBus(self._store.events)
-        plan, workspace = self._settings.plan, self._settings.workspace
-        parts = WorkspaceParts(workspace)  # whoever simulates has brought it
         self._repository = ModelRepository(plan, files, parts)
         begun = self._store.snapshot() is not None
         if not begun:

@@ -62,7 +62,11 @@ class Bar:
         self._pace = ""
         self._seconds: deque[float] = deque(maxlen=RATED)
         self._virtual = False
-        atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
+
+    @property
+    def description(self) -> str:
+        """What stands beside it."""
+        return self._progress.tasks[self._task].description
 
     def line(self, text: str, style: str) -> None:
         """Print a line above the bar."""
@@ -76,6 +80,7 @@ class Bar:
                 self._rounds = rounds
                 self._virtual = in_virtual_time(told)
                 self._progress.update(self._task, total=rounds)
+                atexit.register(self._progress.stop)  # Ctrl-C must not leave a terminal without its cursor
                 self._progress.start()
             case RoundFinished(number, seconds=seconds):
                 if number and not self._virtual:  # how long a round takes here is not in its record
@@ -87,7 +92,11 @@ class Bar:
             case TaskProgressed(collaborator=site):
                 self._working[site] = told
                 self._progress.update(self._task, description=within(tuple(self._working.values())))
-            case UpdateReceived(collaborator=site):
+            case (
+                UpdateReceived(collaborator=site)
+                | CollaboratorAbsent(collaborator=site)
+                | CollaboratorAway(collaborator=site)
+            ):
                 self._working.pop(site, None)
                 told_of = within(tuple(self._working.values())) if self._working else self._pace
                 self._progress.update(self._task, description=told_of)

@@ -1,8 +1,8 @@
 """Selectors that go by what sites have done: their losses, their times, how often they were asked."""
 
 import math
-from collections.abc import Callable, Sequence
-from statistics import fmean, pstdev
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean, median, pstdev
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -108,9 +108,10 @@ _TIMES: dict[str, Callable[[PastTraining], float]] = {
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BestTime(_Informed):
-    """The fastest sites; those of which nothing is known come first.
+    """The fastest sites; those that were never asked come first.
 
-    Whoever is slow is never asked again, so that the model becomes that of the fast: compare with `Rotation`.
+    A site that was asked n times and never answered counts as if it took n + 2 times the median of the others. Whoever
+    is slow is never asked again, so that the model becomes that of the fast: compare with `Rotation`.
 
     Attributes:
         by: Which time counts: of the whole ``round``, of the ``training`` alone (who computes fastest), or of the
@@ -127,7 +128,7 @@ class BestTime(_Informed):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the least times."""
-        return highest(view.present, lambda name: -taken_s(view.history(name), self.by, self.of), view)
+        return cheapest(estimated(view.present, lambda known: known_s(known, self.by, self.of), view), view)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -135,7 +136,7 @@ class Rotation(_Informed):
     """Those that were asked least often, so that all have their turn; with a limit, only those who are fast enough.
 
     Attributes:
-        within_s: Leave those out whose rounds take longer on the average; those of which nothing is known are tried.
+        within_s: Leave those out whose rounds take longer on the average; those that have not answered yet are tried.
             None: nobody.
         fraction: This part of the members, rounded up; either this or ``count``.
         count: So many.
@@ -157,15 +158,75 @@ class Rotation(_Informed):
         limit_s = self.within_s
         if limit_s is None:
             return names
-        return [name for name in names if taken_s(view.history(name), "round", "mean") <= limit_s]
+        return [name for name in names if (known_s(view.history(name), "round") or 0.0) <= limit_s]
 
 
-def taken_s(history: TrainingHistory, by: str, of: str) -> float:
-    """Return the seconds that a site takes; 0 if nothing is known of it."""
+def known_s(history: TrainingHistory, by: str, of: str = "mean") -> float | None:
+    """Return the seconds that a site takes; None if it has never answered."""
     times = [_TIMES[by](seen) for seen in history.trainings]
     if not times:
-        return 0.0
+        return None
     return times[-1] if of == "last" else fmean(times)
+
+
+def inverse_chance(history: TrainingHistory) -> float:
+    """Return one over the chance that a site answers.
+
+    Of one that has answered k of n times it is (n + 2) / (k + 1), by the rule of succession (Laplace 1814).
+    """
+    return (history.asked + 2) / (history.answered + 1)
+
+
+def typical(
+    names: Iterable[str], cost: Callable[[TrainingHistory], float | None], view: SelectionView
+) -> dict[str, float]:
+    """Return what a training of each site costs: where that is not known, the median of the others; 1 if none is known.
+
+    Args:
+        names: The sites.
+        cost: Of a site by its history, in whatever unit; None: nothing is known.
+        view: What is known of them.
+    """
+    found = {name: cost(view.history(name)) for name in names}
+    known = [value for value in found.values() if value is not None]
+    usual = median(known) if known else 1.0
+    return {name: usual if value is None else value for name, value in found.items()}
+
+
+def estimated(
+    names: Iterable[str], cost: Callable[[TrainingHistory], float | None], view: SelectionView
+) -> dict[str, float]:
+    """Return what an update of each site costs as far as it is known, with an estimate for those that never answered.
+
+    Of a site that was asked n times and of which nothing has come, it is what is `typical`, m, over the chance that it
+    answers: m (n + 2). So it comes after all that cost less, and the further behind the more often it was asked in
+    vain. A site that was never asked costs nothing, so that it is tried. The arguments are those of `typical`.
+    """
+    costs = typical(names, cost, view)
+    for name in costs:
+        history = view.history(name)
+        if not was_asked(history):
+            costs[name] = 0.0
+        elif not history.trainings:
+            costs[name] *= inverse_chance(history)
+    return costs
+
+
+def was_asked(history: TrainingHistory) -> bool:
+    """Whether anything is known of a site: that it was asked, if nothing else."""
+    return bool(history.asked or history.trainings)
+
+
+def cheapest(costs: Mapping[str, float], view: SelectionView) -> Names:
+    """Return the names with the least costs, sorted; first come those that were never asked.
+
+    Of equal ones, those that the round's seed draws.
+    """
+
+    def place(name: str) -> tuple[bool, float, int]:
+        return was_asked(view.history(name)), costs[name], derive_seed(view.seed, name)
+
+    return tuple(sorted(sorted(costs, key=place)[: view.count]))
 
 
 def highest(names: Sequence[str], value: Callable[[str], float], view: SelectionView) -> Names:

@@ -36,7 +36,7 @@ def refuse_unmet(plan: Plan, selectors: Mapping[str, Selector], *, simulated: bo
 
     Args:
         plan: The plan.
-        selectors: Key of the plan -> its selector, where that is registered.
+        selectors: Key of the plan -> its selector, as far as they are built.
         simulated: Whether its sites are simulated.
 
     Raises:
@@ -46,6 +46,10 @@ def refuse_unmet(plan: Plan, selectors: Mapping[str, Selector], *, simulated: bo
         template = plan.selector.template if key == "selector" else plan.evaluation_selector.template
         for problem, cure in _unmet(plan, needs_of(selector), simulated=simulated):
             raise PlanError(f"'{template}' {problem}", place=f"{key}.template", cure=cure)
+    if needs_of(*selectors.values()) >= {Needs.UPDATES, Needs.WEIGHTS}:
+        told = "the selector and the evaluation selector compare updates, one by what training does, the other by where"
+        told = f"{told} it ends: of each update there is one sketch, which cannot be both"
+        raise PlanError(told, place="evaluation_selector.settings.by", cure="give both the same 'by'")
 
 
 def _unmet(plan: Plan, needs: frozenset[str], *, simulated: bool) -> Iterator[tuple[str, str]]:
@@ -60,6 +64,5 @@ def _unmet(plan: Plan, needs: frozenset[str], *, simulated: bool) -> Iterator[tu
         yield told, "write simulation.devices.power, or use another selector"
     if Needs.MACHINE in needs and simulated:
         yield "goes by what sites tell of their machines, and simulated sites have none", "use another selector"
-    sketched = needs & {Needs.UPDATES, Needs.WEIGHTS}
-    if sketched and plan.mode.settings is not None:
-        yield "compares updates, and with the mode buffered it would never be asked", "use the selector all"
+    if needs & {Needs.UPDATES, Needs.WEIGHTS} and not any(task.is_training for task in plan.tasks.values()):
+        yield "compares updates, and no task of the plan trains, so that there are none", "use the selector random"

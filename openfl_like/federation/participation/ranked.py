@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from openfl_like.federation.participation.informed import highest, taken_s
+from openfl_like.federation.participation.informed import cheapest, estimated, inverse_chance, known_s, typical
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, SizedSelector
 from openfl_like.federation.participation.training_history import TrainingHistory
@@ -46,9 +46,10 @@ class _Ranked(SizedSelector):
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BestSpeed(_Ranked):
-    """Those that train on most samples in a second, by their own account; those of which nothing is known come first.
+    """Those that train on most samples in a second, by their own account; those that were never asked come first.
 
-    Unlike ``best_time`` with ``by: training`` it does not prefer sites with few samples.
+    Unlike ``best_time`` with ``by: training`` it does not prefer sites with few samples. A site that was asked n times
+    and told no time counts as if a sample took it n + 2 times the median of the others.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -59,14 +60,15 @@ class BestSpeed(_Ranked):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the highest speeds."""
-        return highest(view.present, lambda name: _speed(view.history(name)), view)
+        return cheapest(estimated(view.present, _sample_s, view), view)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class BestNetwork(_Ranked):
-    """Those whose updates come fastest, in bytes a second; those of which nothing is known come first.
+    """Those whose updates come fastest, in bytes a second; those that were never asked come first.
 
-    The time is what a round took besides the work of a site: mostly the ways of model and update, and what it waited.
+    The time is what a round took besides the work of a site: mostly the ways of model and update, and what it waited. A
+    site that was asked n times and never answered counts as if a byte took it n + 2 times the median of the others.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -77,7 +79,7 @@ class BestNetwork(_Ranked):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the highest rates."""
-        return highest(view.present, lambda name: _rate(view.history(name)), view)
+        return cheapest(estimated(view.present, _byte_s, view), view)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -86,8 +88,8 @@ class BestExpectedTime(_Ranked):
 
     A site that takes t seconds on the average and has answered k of n times is expected to have given an update after
     t (n + 2) / (k + 1) seconds of rounds: the mean time over its chance to answer, by the rule of succession (Laplace).
-    A fast site that fails every other time so comes after a steady one that takes half as long again. Those of which
-    nothing is known come first.
+    A fast site that fails every other time so comes after a steady one that takes half as long again. Of a site that
+    has never answered, t is the median of the others. Those that were never asked come first.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -98,14 +100,18 @@ class BestExpectedTime(_Ranked):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the least times."""
-        return highest(view.present, lambda name: -_expected_s(view.history(name)), view)
+        usual_s = typical(view.present, lambda known: known_s(known, "round"), view)
+        expected_s = {name: seconds * inverse_chance(view.history(name)) for name, seconds in usual_s.items()}
+        return cheapest(expected_s, view)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class TimeRotation(_Ranked):
     """Those that have worked the fewest seconds in all, so that everybody gives the same time, not the same turns.
 
-    A site that is twice as slow is so asked half as often. Times are what sites say they have worked.
+    A site that is twice as slow is so asked half as often. Times are what sites say they have worked. A round that a
+    site was asked for and missed counts as the mean of its trainings, or the median of these means of the others if it
+    has never answered (1 s if nobody has), so that whoever fails has no more turns than others.
 
     Attributes:
         fraction: This part of the members, rounded up; either this or ``count``.
@@ -116,29 +122,27 @@ class TimeRotation(_Ranked):
 
     def select(self, view: SelectionView) -> Names:
         """Choose the least seconds; of equal ones, who was asked least often."""
+        usual_s = typical(view.present, lambda known: known_s(known, "training"), view)
 
         def place(name: str) -> tuple[float, int, int]:
             known = view.history(name)
-            return known.worked_s, known.asked, derive_seed(view.seed, name)
+            missed_s = max(0, known.asked - known.answered) * usual_s[name]
+            return known.worked_s + missed_s, known.asked, derive_seed(view.seed, name)
 
         return tuple(sorted(sorted(view.present, key=place)[: view.count]))
 
 
-def _speed(history: TrainingHistory) -> float:
-    """Samples in a second; infinite if nothing is known of a site."""
+def _sample_s(history: TrainingHistory) -> float | None:
+    """Seconds of training a sample; None if a site has told none."""
     seconds = math.fsum(seen.training_s for seen in history.trainings)
     samples = sum(seen.num_samples for seen in history.trainings)
-    return samples / seconds if seconds else math.inf
+    if not seconds:
+        return None
+    return seconds / samples if samples else math.inf
 
 
-def _rate(history: TrainingHistory) -> float:
-    """Bytes of updates in a second; infinite if nothing is known of a site."""
+def _byte_s(history: TrainingHistory) -> float | None:
+    """Seconds of transfer a byte of an update; None if a site has never answered."""
     seconds = math.fsum(seen.transfer_s for seen in history.trainings)
     moved = sum(max(1, seen.update_bytes) for seen in history.trainings)
-    return moved / seconds if seconds else math.inf
-
-
-def _expected_s(history: TrainingHistory) -> float:
-    if not history.trainings:
-        return 0.0
-    return taken_s(history, "round", "mean") * (history.asked + 2) / (history.answered + 1)
+    return seconds / moved if moved else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from fractions import Fraction
-from typing import Annotated, Protocol, Self
+from typing import Annotated, Protocol, Self, runtime_checkable
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -62,7 +62,11 @@ class Selector(Protocol):
     """Chooses the cohort of a round."""
 
     def wanted(self, view: SelectionView) -> int:
-        """How many updates the round should have, whether or not so many are here; ``present`` does not count."""
+        """How many updates the round should have, whether or not so many are here.
+
+        ``present`` does not count, unless whoever is away is not missed where enough others are here: then it is how
+        many are chosen of these.
+        """
         ...
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
@@ -74,6 +78,21 @@ class Selector(Protocol):
 
         Returns:
             Sorted names.
+        """
+        ...
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A selector under which an experiment ends when its sites have given what they were to give."""
+
+    def used_up(self, eligible: Sequence[str], needed: int, histories: Mapping[str, TrainingHistory]) -> str:
+        """Say why no round can have as many updates any more as it needs; empty if one can.
+
+        Args:
+            eligible: All that may be chosen in any round, whether here or not.
+            needed: How many updates a round needs.
+            histories: What is known of them.
         """
         ...
 

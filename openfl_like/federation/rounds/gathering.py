@@ -8,9 +8,10 @@ from openfl_like.federation.announcements import ModelKept, RoundStarted
 from openfl_like.federation.context import ExperimentContext
 from openfl_like.federation.events import StartTimer
 from openfl_like.federation.participation.membership import Presence
-from openfl_like.federation.participation.selection import SelectionView, share_of
+from openfl_like.federation.participation.selection import Budgeted, SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN
 from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
+from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Participation
 
@@ -22,7 +23,10 @@ def begin_phase(context: ExperimentContext, state: RoundState) -> None:
     if state.phase is Phase.INITIALISE:
         lifecycle.fail(context, gather_initialiser(context, state))
     elif (coming := gather(context, state)) is not None:
-        lifecycle.fall_short(context, state, coming)
+        if end := _used_up(context, state):
+            lifecycle.finish(context, Status.FINISHED, end)
+        else:
+            lifecycle.fall_short(context, state, coming)
 
 
 def give_up(context: ExperimentContext, state: RoundState) -> None:
@@ -74,6 +78,15 @@ def _begin(context: ExperimentContext, state: RoundState, phase: Phase, cohort: 
     if phase is Phase.TRAIN:
         _note_asked(context, cohort)
     phases.open_phase(context, state, phase, cohort)
+
+
+def _used_up(context: ExperimentContext, state: RoundState) -> str:
+    """Say what has been used up of the budget by which the selector goes, so that it is the end; empty otherwise."""
+    selector = context.selector
+    if state.phase is not Phase.TRAIN or not isinstance(selector, Budgeted):
+        return ""
+    eligible = selector.eligible(context.members_with_calls(Phase.TRAIN))
+    return selector.used_up(eligible, state.quorum, context.state.histories)
 
 
 def gather_initialiser(context: ExperimentContext, state: RoundState) -> str:

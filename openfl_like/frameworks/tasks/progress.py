@@ -1,10 +1,12 @@
 """How far a task is, told while it works: thinned here, so that a loop may say it after every batch."""
 
+import contextlib
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping
 
-from openfl_like.federation.reports.progress import MOST_METRICS, TaskProgress
+from openfl_like.federation.reports.progress import MOST_METRICS, TaskProgress, checked_progress
 from openfl_like.federation.task import MAX_NAME_LENGTH, Assignment, Phase
 
 EACH_S = 0.5
@@ -15,7 +17,8 @@ class Progress:
     """Tells how far the assignment's task is; a training loop says what it has done.
 
     The loop of `openfl_like.frameworks.training.Training` does. A loop of a runner's own may call `epoch_begins` and
-    `batch_done`, as often as it likes. Nothing that is told has any influence on what is trained.
+    `batch_done`, as often as it likes. Nothing that is told has any influence on what is trained: numbers may be of
+    numpy or another framework, and what is no number, or cannot be, is not told.
 
     Args:
         clock: Seconds that never go back.
@@ -70,29 +73,44 @@ class Progress:
         if self.tell is None:
             return
         self._batches += 1
+        with contextlib.suppress(Exception):  # (whatever a number of somebody's own loop raises: it is only told)
+            self._add(operator.index(samples), float(loss), metrics)
+        now = self._clock()
+        if now >= self._due:
+            self._due = now + EACH_S
+            report = self._report(now)
+            if report is not None:
+                self.tell(report)
+
+    def _add(self, samples: int, loss: float, metrics: Mapping[str, float] | None) -> None:
         self._samples += samples
         self._loss_total += loss * samples
         if metrics:
             self._metrics = dict(metrics)
-        now = self._clock()
-        if now >= self._due:
-            self._due = now + EACH_S
-            self.tell(self._report(now))
 
-    def _report(self, now: float) -> TaskProgress:
-        told = {"loss": self._loss_total / self._samples if self._samples else math.nan, **self._metrics}
-        sound = {
-            name: float(value) for name, value in told.items() if math.isfinite(value) and len(name) <= MAX_NAME_LENGTH
-        }
-        return TaskProgress(
-            self._round,
-            self._phase,
-            self._task,
-            self._epoch,
-            self._epochs,
-            self._batches,
-            self._samples,
-            self._of_samples,
-            now - self._began,
-            dict(list(sound.items())[:MOST_METRICS]),
-        )
+    def _report(self, now: float) -> TaskProgress | None:
+        """Return what is to be told, of plain numbers; None: something in it is none."""
+        with contextlib.suppress(Exception):  # (as above)
+            return checked_progress(
+                TaskProgress(
+                    self._round,
+                    self._phase,
+                    self._task,
+                    operator.index(self._epoch),
+                    None if self._epochs is None else operator.index(self._epochs),
+                    self._batches,
+                    self._samples,
+                    operator.index(self._of_samples),
+                    now - self._began,
+                    self._told(),
+                )
+            )
+        return None
+
+    def _told(self) -> dict[str, float]:
+        mean = self._loss_total / self._samples if self._samples else math.nan
+        numbers = {name: float(value) for name, value in {"loss": mean, **self._metrics}.items()}
+        sound = [
+            (name, value) for name, value in numbers.items() if math.isfinite(value) and len(name) <= MAX_NAME_LENGTH
+        ]
+        return dict(sound[:MOST_METRICS])

@@ -226,7 +226,7 @@ def _restore(
 ) -> Experiment:
     """Open the experiment and look at the files that it goes on from."""
     files = ExperimentFiles(settings.directory)
-    check_needs(settings.plan, simulated=False)
+    check_needs(settings.plan, simulated=False, parts=parts)
     if store.snapshot() is None:
         place_initial_model(settings.plan, settings.workspace, files)
     experiment = open_experiment(settings.experiment, settings.plan, store, files, settings.expected, parts)

@@ -1,3 +1,4 @@
+import json
 import random
 import sys
 from collections.abc import Callable
@@ -277,6 +278,19 @@ def test_a_loader_that_lacks_something_is_refused_at_once(workspace: Path) -> No
     (workspace / "src/model.py").write_text(CODE + text)
     with pytest.raises(TaskError, match="the class Loader has no 'num_validate', 'train_batches', 'validate_batches'"):
         Performer(plan(loader=Component(template="src.model:Loader")), shard(), workspace)
+
+
+def test_a_loader_may_count_with_numbers_of_numpy(workspace: Path, out: Path) -> None:
+    text = """
+class Loader:
+    def __init__(self, shard):
+        self.num_train = self.num_validate = np.int64(5)
+    train_batches = validate_batches = None
+"""
+    (workspace / "src/model.py").write_text(CODE + text)
+    performer = Performer(plan(loader=Component(template="src.model:Loader")), shard(), workspace)
+    update = performer.perform(assign(Phase.INITIALISE), None, out)
+    assert json.dumps(update.num_samples) == "5"
 
 
 def test_a_function_that_is_misspelt_has_a_cure(workspace: Path, model: Path, out: Path) -> None:

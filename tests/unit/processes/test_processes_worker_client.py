@@ -1,6 +1,8 @@
 """The collaborator's side of a worker: whatever stands on the worker's answers, the collaborator goes on."""
 
 import asyncio
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -8,8 +10,10 @@ from typing import cast
 import pytest
 
 from openfl_like.federation.failure import FailureKind
+from openfl_like.federation.reports.progress import TaskProgress
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.processes.child import Child
+from openfl_like.processes.worker import fields_of
 from openfl_like.processes.worker_channel import WorkerChannel, WorkerEndedError
 from openfl_like.processes.worker_client import WorkerProcess, WorkerSettings
 
@@ -17,10 +21,10 @@ TRAIN = Assignment(1, Phase.TRAIN, "bern", (), "", 0)
 
 
 class FakeChild:
-    """A worker that answers one line, whatever it is asked."""
+    """A worker that tells something, and answers one line, whatever it is asked."""
 
-    def __init__(self, line: str, *, too_long: bool = False) -> None:
-        self._line, self._too_long = line, too_long
+    def __init__(self, line: str, *, told: Sequence[str] = (), too_long: bool = False) -> None:
+        self._line, self._told, self._too_long = line, list(told), too_long
         self.exited, self.stopped = asyncio.Event(), False
         self.process = SimpleNamespace(stdin=self, returncode=None)
 
@@ -33,7 +37,7 @@ class FakeChild:
     async def line(self) -> str:
         if self._too_long:
             raise ValueError("Separator is not found, and chunk exceed the limit")  # as asyncio's streams do
-        return self._line
+        return self._told.pop(0) if self._told else self._line
 
     async def stop(self, grace_s: float) -> int:
         assert grace_s == 0
@@ -47,6 +51,23 @@ async def test_an_update_is_read(tmp_path: Path) -> None:
     child = FakeChild(line)
     update = await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out")
     assert (update, child.stopped) == (Update(1, Phase.TRAIN, "bern", "aa", 4), False)
+
+
+async def test_a_progress_that_cannot_be_is_left_out_and_ends_nobody(tmp_path: Path) -> None:
+    sound = {**fields_of(TaskProgress(1, Phase.TRAIN, "train", batches=3)), "phase": "train"}
+    bad: list[dict[str, object]] = [
+        {"batches": -1},
+        {"samples": 1.5},
+        {"round": 2},
+        {"phase": "lunch"},
+        {"metrics": {"a": "b"}},
+    ]
+    lines = [json.dumps({"progress": {**sound, **change}}) for change in [*bad, {}]]
+    update = '{"update": {"round": 1, "phase": "train", "collaborator": "bern", "digest": "aa", "num_samples": 4}}'
+    child, told = FakeChild(update, told=['{"progress": 5}', *lines]), list[TaskProgress]()
+    found = await WorkerProcess(cast("Child", child)).perform(TRAIN, None, tmp_path / "out", told.append)
+    assert (found.num_samples, child.stopped) == (4, False)
+    assert [each.batches for each in told] == [3]
 
 
 @pytest.mark.parametrize(

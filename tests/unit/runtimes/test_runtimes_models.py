@@ -136,6 +136,24 @@ def test_only_bad_updates_are_named(repository: ModelRepository, files: Experime
     assert "not finite" in problems["zurich"]
 
 
+@pytest.mark.parametrize("by", ["update", "weights"])
+def test_updates_are_compared_by_what_training_did_to_the_models_that_they_started_from(
+    plan_with: Callable[..., Plan], files: ExperimentFiles, by: str
+) -> None:
+    evaluators = {"template": "cluster", "settings": {"count": 1, "clusters": 2, "by": by}}
+    repository = ModelRepository(plan_with(evaluation_selector=evaluators), files)
+    for number, value in enumerate((4.0, 6.0)):
+        write_tensors(files.model(number), {"weights": np.full(4, value, np.float32)})
+        repository.put(file_digest(files.model(number)), number)
+    fresh, stale = update_of(repository, "bern", 7.0), update_of(repository, "zurich", 5.0)
+    older, newest = file_digest(files.model(0)), file_digest(files.model(1))
+    command = ValidateUpdates(2, newest, (fresh, stale), {"zurich": older})
+    found = repository.validate(command).sketches
+    share = 1.0 if by == "update" else 7 / 5
+    assert found["bern"] == pytest.approx([share * value for value in found["zurich"]])
+    assert any(found["bern"])
+
+
 def test_the_initial_model_has_no_base(repository: ModelRepository) -> None:
     assert repository.validate(ValidateUpdates(0, "", (update_of(repository, "bern", 1.0),))).problems == {}
 

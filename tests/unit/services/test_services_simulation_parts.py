@@ -31,6 +31,10 @@ class Late(LeastAsked):
         return super().select(view)
 
 
+class ByMachine(LeastAsked):
+    needs = frozenset({"machine"})
+
+
 class Stranger(LeastAsked):
     def select(self, view):
         return ("nobody",)
@@ -86,6 +90,14 @@ def simulate(workspace: Path, *overrides: str, results: Path | None = None) -> t
 
     with Simulation(settings, memory_stores()) as simulation:
         return asyncio.run(run(simulation))
+
+
+@pytest.mark.parametrize("key", ["selector", "evaluation_selector"])
+def test_a_selector_that_goes_by_what_nobody_tells_is_refused(workspace: Path, key: str) -> None:
+    with pytest.raises(PlanError, match="ByMachine' goes by what sites tell of their machines") as caught:
+        simulate(workspace, f"{key}={{template: 'src.failing:ByMachine', settings: {{count: 1}}}}")
+    assert caught.value.place == f"{key}.template"
+    assert not (workspace.parent / "record").exists()
 
 
 @pytest.mark.children

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openfl_like.cli.experiment.progress import Screen, pace, within
+from openfl_like.cli.experiment.progress import Bar, Screen, pace, within
 from openfl_like.cli.experiment.sentences import RoundLines, colour, sentence
 from openfl_like.cli.experiment.why import folded
 from openfl_like.cli.output.colours import BAD, GOOD, ODD
@@ -15,9 +15,11 @@ from openfl_like.federation.announcements import (
     Announced,
     Announcement,
     CollaboratorAbsent,
+    CollaboratorAway,
     ExperimentBegun,
     ExperimentEnded,
     RoundFinished,
+    UpdateReceived,
 )
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.reports.progress import TaskProgressed
@@ -192,3 +194,23 @@ def test_what_a_site_calls_its_task_is_neither_markup_nor_steers_the_terminal() 
     shown = within([told])
     assert "\x1b" not in shown
     assert len(shown) < 80
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        UpdateReceived(1, Phase.TRAIN, "chur", 4),
+        CollaboratorAbsent(1, Phase.TRAIN, "chur", "its task failed"),
+        CollaboratorAway("chur", "its connection broke"),
+    ],
+)
+def test_a_bar_is_not_about_sites_that_have_answered_or_left(gone: Announcement) -> None:
+    bar = Bar()
+    bern = TaskProgressed(1, Phase.TRAIN, "bern", "train", 1, 4, 30, 50, 100, 30.0)
+    for told in (bern, replace(bern, collaborator="chur", epoch=0)):
+        bar.event(told)
+    assert bar.description.startswith("last of 2: chur")
+    bar.event(gone)
+    assert bar.description == within([bern])
+    bar.event(CollaboratorAway("bern", "its connection broke"))
+    assert bar.description == ""

@@ -1,5 +1,6 @@
 """How far a task is: what is told of it, how often, and that it changes nothing."""
 
+import json
 import math
 from collections.abc import Iterator
 from itertools import count
@@ -23,6 +24,7 @@ from openfl_like.frameworks.tasks.allowance import Allowance
 from openfl_like.frameworks.tasks.progress import EACH_S, Progress
 from openfl_like.frameworks.training import Training
 from openfl_like.plan.schema import Plan
+from openfl_like.processes.worker import fields_of
 from openfl_like.tensors.container import write_tensors
 
 TRAIN = Assignment(3, Phase.TRAIN, "ada", (), "m", 7)
@@ -105,6 +107,48 @@ def test_a_loop_of_its_own_may_tell_metrics_and_what_is_no_number_is_left_out() 
     assert len(told.metrics) == MOST_METRICS
     assert "bad" not in told.metrics
     assert checked_progress(told) == told
+
+
+def test_numbers_of_numpy_are_told_as_plain_ones() -> None:
+    site = Site()
+    site.begin()
+    site.progress.epoch_begins(np.int64(1), np.int32(3), np.int64(12))  # type: ignore[arg-type]  # as loops have them
+    site.now += EACH_S
+    site.progress.batch_done(np.int64(4), np.float32(0.5), {"grip": np.float64(2.0)})  # type: ignore[arg-type]
+    (told,) = site.told
+    assert json.loads(json.dumps(fields_of(told))) == {
+        **fields_of(TaskProgress(3, Phase.TRAIN, "train", 1, 3, 1, 4, 12)),
+        "elapsed_s": pytest.approx(EACH_S),
+        "metrics": {"loss": 0.5, "grip": 2.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("begins", "done"),
+    [
+        ((-1,), (4,)),
+        ((0, 2.5), (4,)),
+        ((0, 2, "many"), (4,)),
+        ((), (-4,)),
+        ((), (4, 0.1, {"grip": None})),
+        ((), (4, 0.1, {"grip": np.zeros(3)})),
+        ((), (4, 0.1, {7: 1.0})),
+    ],
+)
+def test_what_is_no_number_or_cannot_be_is_not_told_and_breaks_nothing(
+    begins: tuple[object, ...], done: tuple[object, ...]
+) -> None:
+    site = Site()
+    site.begin()
+    if begins:
+        site.progress.epoch_begins(*begins)  # type: ignore[arg-type]  # that is the point
+    site.now += EACH_S
+    site.progress.batch_done(*done)  # type: ignore[arg-type]  # that is the point
+    assert site.told == []
+    site.progress.epoch_begins(0)
+    site.now += EACH_S
+    site.progress.batch_done(4, "low", 5)  # type: ignore[arg-type]  # that is the point
+    assert [told.batches for told in site.told] == [2], "the next one is"
 
 
 @pytest.mark.parametrize(
