@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from openfl_like.aggregation.gram import Gram
+from openfl_like.aggregation.guarded import guarded_numbers, ways_of
 from openfl_like.aggregation.steps import Block, Blockwise, Linear, Step, Vector
 from openfl_like.aggregation.validation.compared import Compared
 from openfl_like.errors import FederationError, PlanError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError
-from openfl_like.federation.parts.guards import called
-from openfl_like.federation.parts.source import load_part
+from openfl_like.federation.parts.guards import called, guarded
+from openfl_like.federation.parts.source import load_part, name_of
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee import values
 from openfl_like.processes.referee.channel import MOST_SHOWN_BYTES, Channel, Memory
@@ -68,11 +69,13 @@ class Answerer:
 
     def _build(self, named: Sequence[Any], number: int) -> dict[str, object]:
         kind, template, settings, place = named
-        part = load_part(kind, Component(template=template, settings=settings), place)
-        self._parts[number] = part
+        component = Component(template=template, settings=settings)
+        part: Any = load_part(kind, component, place)
+        name = name_of(kind, component)
+        self._parts[number] = guarded(kind, name, guarded_numbers(kind, name, part))
         facts = {name: getattr(part, name) for name in ("averages", "remembers", "sums") if hasattr(part, name)}
         facts["needs"] = sorted(map(str, getattr(part, "needs", ())))
-        ways = [way for way in ("factors", "begin", "gram_factors", "reduce") if hasattr(part, way)]
+        ways = ways_of(part)
         slots = list(getattr(part, "slots", ()))
         return {**facts, "slots": slots, "ways": ways, "looks": int(part.looks) if hasattr(part, "looks") else None}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from openfl_like.aggregation.guarded import slots_of
 from openfl_like.aggregation.validation.compared import Looks
 from openfl_like.errors import PlanError
 from openfl_like.federation.participation.needs import Needs
@@ -25,7 +26,6 @@ from openfl_like.processes.referee.numbers import (
 )
 from openfl_like.processes.referee.remote import RemotePart
 
-MOST_SLOTS = 8
 Facts = Mapping[str, Any]
 _DECIDES = frozenset({"selector", "assigner", "work", "controller"})
 
@@ -70,21 +70,12 @@ def _remembers(facts: Facts) -> bool:
     return facts.get("remembers") is True
 
 
-def _slots(facts: Facts) -> tuple[str, ...]:
-    slots = tuple(facts["slots"])
-    if len(slots) > MOST_SLOTS or len({*slots}) != len(slots):
-        raise ValueError(f"it keeps {len(slots)} slots; {MOST_SLOTS} are the most, each once")
-    if not all(isinstance(slot, str) and slot.isidentifier() and slot.isascii() and len(slot) <= 64 for slot in slots):
-        raise ValueError("the name of a slot is an identifier")
-    return slots
-
-
 def _rule(part: RemotePart, facts: Facts, _: str) -> object:
     match facts["ways"][0]:
         case "factors":
             return RemoteLinearRule(part)
         case "begin":
-            return RemotePassRule(part, _slots(facts))
+            return RemotePassRule(part, slots_of(facts["slots"]))
         case "gram_factors":
             return RemoteGramRule(part)
         case "reduce":
@@ -105,8 +96,8 @@ _MADE: Mapping[str, Callable[[RemotePart, Facts, str], object]] = {
     "controller": lambda part, facts, _: RemoteController(part, _remembers(facts)),
     "validator": _validator,
     "aggregation": _rule,
-    "server_optimizer": lambda part, facts, _: RemoteServerOptimizer(part, _slots(facts)),
+    "server_optimizer": lambda part, facts, _: RemoteServerOptimizer(part, slots_of(facts["slots"])),
     "server_algorithm": lambda part, facts, _: RemoteServerAlgorithm(
-        part, _slots(facts), facts.get("averages") is True, facts.get("sums") is True
+        part, slots_of(facts["slots"]), facts.get("averages") is True, facts.get("sums") is True
     ),
 }
