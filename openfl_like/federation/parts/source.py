@@ -1,14 +1,17 @@
 """Building the parts that a plan names, from short names or from code of the workspace."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pydantic import ValidationError
 
-from openfl_like.errors import FederationError, PlanError
+from openfl_like.errors import FederationError, NotFoundError, PlanError
+from openfl_like.federation.failure import part_failed
 from openfl_like.federation.parts.guards import RAISERS, called, check_members, guarded
 from openfl_like.module_scope import ModuleScope
+from openfl_like.plan.mistakes import nearest
 from openfl_like.plan.section import Component
 from openfl_like.registry import OF_A_ROUND, import_part, resolve
 
@@ -84,10 +87,25 @@ def name_of(kind: str, component: Component) -> str:
 def load_part(kind: str, component: Component, place: str) -> object:
     """Import and build a part of the workspace, whose modules must be importable; raises as `PartSource.build`."""
     name = name_of(kind, component)
-    factory = called(name, lambda: import_part(kind, component.template), passed=(FederationError,), doing="imported")
+    try:
+        factory = called(
+            name, lambda: import_part(kind, component.template), passed=(FederationError,), doing="imported"
+        )
+    except NotFoundError as error:
+        raise part_failed(name, f"cannot be built: {_not_there(component.template, error.__cause__)}") from error
     part = called(name, lambda: _make(kind, component, place, factory), passed=RAISERS, doing="built")
     check_members(kind, name, part)
     return part
+
+
+def _not_there(template: str, cause: object) -> str:
+    """Say what of ``module:attr`` is not there."""
+    module, _, attribute = template.partition(":")
+    if isinstance(cause, ModuleNotFoundError):
+        return f"the module '{cause.name}' is neither in the workspace nor installed"
+    known = [name for name in vars(sys.modules[module]) if not name.startswith("_")] if module in sys.modules else []
+    near = nearest(attribute, known)
+    return f"the module '{module}' has no '{attribute}'{f'; {near}' if near else ''}"
 
 
 def build_component(kind: str, component: Component, place: str) -> object:

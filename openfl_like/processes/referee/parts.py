@@ -7,6 +7,7 @@ from typing import Any
 from openfl_like.aggregation.guarded import slots_of
 from openfl_like.aggregation.validation.compared import Looks
 from openfl_like.errors import PlanError
+from openfl_like.federation.failure import FailedPartError, part_failed
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.parts.guards import guarded
 from openfl_like.federation.parts.source import build_component, name_of, of_workspace
@@ -48,22 +49,33 @@ class RefereeParts:
         """Build a part; see `federation.parts.source.PartSource`.
 
         Raises:
+            FailedPartError: If it is one of the workspace that cannot be built, whyever.
             SandboxError: If the kernel cannot confine a referee.
         """
         if not of_workspace(kind, component):
             return build_component(kind, component, place)
         referee, name = self.decisions if kind in _DECIDES else self.numbers, name_of(kind, component)
-        number, facts = referee.build(name, kind, component.template, component.settings, place)
+        try:
+            number, facts = referee.build(name, kind, component.template, component.settings, place)
+        except PlanError as mistake:
+            raise _unbuilt(name, component.template, mistake) from mistake
         part = RemotePart(referee, name, ("part", number))
         try:
             return guarded(kind, name, _MADE[kind](part, facts, component.template))
         except (ValueError, LookupError, TypeError) as mistake:
-            raise PlanError(f"{name} is not what one must be: {mistake}", place=f"{place}.template") from mistake
+            raise part_failed(name, f"is not what one must be: {mistake}") from mistake
 
     def close(self) -> None:
         """End the referees."""
         self.decisions.close()
         self.numbers.close()
+
+
+def _unbuilt(name: str, template: str, mistake: PlanError) -> FailedPartError:
+    """Say of a part that it refuses its settings, or is none: here it is the end of an experiment, and why."""
+    told = mistake.message.removeprefix(f"{template} ").removeprefix(f"{name} ")
+    what = told if told != mistake.message else f"cannot be built: {told}"
+    return part_failed(name, ": ".join(filter(None, (what, "; ".join(mistake.problems)))))
 
 
 def _remembers(facts: Facts) -> bool:
