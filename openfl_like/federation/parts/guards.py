@@ -26,6 +26,7 @@ from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, Selector
 from openfl_like.federation.participation.work import MOST_AMOUNT, WorkPolicy, WorkView
 from openfl_like.federation.task import Work
+from openfl_like.plan.members import MEMBERS
 
 if TYPE_CHECKING:
     from openfl_like.federation.task import Update
@@ -42,18 +43,6 @@ _NOT_THEIRS = frozenset(
     }
 )
 """Where code of the platform, and of packages, is."""
-_MEMBERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "selector": (("wanted", "eligible", "select"),),
-    "assigner": (("deal",),),
-    "work": (("assign",),),
-    "controller": (("decide",),),
-    "validator": (("check",), ("looks", "judge")),
-    "aggregation": (("factors",), ("slots", "begin"), ("gram_factors",), ("reduce",)),
-    "server_optimizer": (("slots", "step"),),
-    "server_algorithm": (("slots", "averages", "weigh", "step", "own"),),
-    "callback": (("take", "write", "finish"),),
-}
-"""Kind -> what a part of it has; of several the first that fits."""
 
 
 def called(
@@ -95,7 +84,7 @@ def check_members(kind: str, name: str, part: object) -> None:
     Raises:
         PlanError: If it has not.
     """
-    ways = _MEMBERS[kind]
+    ways = MEMBERS[kind]
     if not any(all(hasattr(part, member) for member in members) for members in ways):
         wanted = " or ".join(", ".join(members) for members in ways)
         raise PlanError(f"{name} does not have what one must have: {wanted}", cure="see docs/workspace-parts.md")
