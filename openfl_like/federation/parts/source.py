@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from openfl_like.errors import FederationError, NotFoundError, PlanError
 from openfl_like.federation.failure import part_failed
-from openfl_like.federation.parts.guards import RAISERS, called, check_members, guarded
+from openfl_like.federation.parts.guards import called, check_members, guarded
 from openfl_like.module_scope import ModuleScope
 from openfl_like.plan.mistakes import nearest
 from openfl_like.plan.section import Component
@@ -93,7 +93,7 @@ def load_part(kind: str, component: Component, place: str) -> object:
         )
     except NotFoundError as error:
         raise part_failed(name, f"cannot be built: {_not_there(component.template, error.__cause__)}") from error
-    part = called(name, lambda: _make(kind, component, place, factory), passed=RAISERS, doing="built")
+    part = called(name, lambda: _make_of_workspace(name, component, place, factory), doing="built")
     check_members(kind, name, part)
     return part
 
@@ -123,10 +123,23 @@ def build_component(kind: str, component: Component, place: str) -> object:
         factory = resolve(kind, component.template)
     except FederationError as error:
         raise PlanError(error.message, place=f"{place}.template", cure=error.cure) from error
-    return _make(kind, component, place, factory)
+    try:
+        return _make(component, place, factory)
+    except TypeError as error:
+        raise PlanError(f"{component.template} cannot be built: {error}", place=f"{place}.settings") from error
 
 
-def _make(kind: str, component: Component, place: str, factory: object) -> object:  # noqa: ARG001 - as the others
+def _make_of_workspace(name: str, component: Component, place: str, factory: object) -> object:
+    try:
+        return _make(component, place, factory)
+    except PlanError as error:
+        told, cure = f"{name} cannot be built: {error.message}", error.cure
+        raise PlanError(told, place=error.place, cure=cure, problems=error.problems) from error
+    except TypeError as error:
+        raise PlanError(f"{name} cannot be built: {error}", place=f"{place}.settings") from error
+
+
+def _make(component: Component, place: str, factory: object) -> object:
     try:
         part: object = cast("Callable[..., Any]", factory)(**component.settings)
     except PlanError:
@@ -136,8 +149,6 @@ def _make(kind: str, component: Component, place: str, factory: object) -> objec
     except ValidationError as error:
         problems = tuple(_problem(place, dict(fault)) for fault in error.errors())
         raise PlanError(f"the settings of {component.template} are wrong", place=place, problems=problems) from error
-    except TypeError as error:
-        raise PlanError(f"{component.template} cannot be built: {error}", place=f"{place}.settings") from error
     return part
 
 

@@ -60,7 +60,7 @@ class Answerer:
         except UpdateRefusedError as error:
             return {"refused": [error.message, error.cure]}
         except PlanError as error:
-            return {"plan": [error.message, error.place, error.cure, list(error.problems)]}
+            return _told(error, built="build" in message)
         except FailedPartError as error:
             return {"failed": [error.failure.message, error.failure.file, error.failure.line]}
         except (FederationError, TypeError, ValueError) as error:  # what it answered cannot be written
@@ -114,6 +114,13 @@ class Answerer:
         while len(self._steps) > MOST_STEPS:
             self._steps.popitem(last=False)
         return ["blockwise" if isinstance(step, Blockwise) else "pass", self._begun], ()
+
+
+def _told(error: PlanError, *, built: bool) -> dict[str, object]:
+    """Tell of a mistake; over what is being built it is the end of an experiment, and why."""
+    if built:
+        return {"failed": [": ".join((error.message, *error.problems)), "", 0]}
+    return {"plan": [error.message, error.place, error.cure, list(error.problems)]}
 
 
 def _deal(part: Any, value: Any) -> dict[str, list[str]]:  # noqa: ANN401 (of the workspace)

@@ -6,8 +6,7 @@ from typing import Any
 
 from openfl_like.aggregation.guarded import slots_of
 from openfl_like.aggregation.validation.compared import Looks
-from openfl_like.errors import PlanError
-from openfl_like.federation.failure import FailedPartError, part_failed
+from openfl_like.federation.failure import part_failed
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.parts.guards import guarded
 from openfl_like.federation.parts.source import build_component, name_of, of_workspace
@@ -55,10 +54,7 @@ class RefereeParts:
         if not of_workspace(kind, component):
             return build_component(kind, component, place)
         referee, name = self.decisions if kind in _DECIDES else self.numbers, name_of(kind, component)
-        try:
-            number, facts = referee.build(name, kind, component.template, component.settings, place)
-        except PlanError as mistake:
-            raise _unbuilt(name, component.template, mistake) from mistake
+        number, facts = referee.build(name, kind, component.template, component.settings, place)
         part = RemotePart(referee, name, ("part", number))
         try:
             return guarded(kind, name, _MADE[kind](part, facts, component.template))
@@ -69,13 +65,6 @@ class RefereeParts:
         """End the referees."""
         self.decisions.close()
         self.numbers.close()
-
-
-def _unbuilt(name: str, template: str, mistake: PlanError) -> FailedPartError:
-    """Say of a part that it refuses its settings, or is none: here it is the end of an experiment, and why."""
-    told = mistake.message.removeprefix(f"{template} ").removeprefix(f"{name} ")
-    what = told if told != mistake.message else f"cannot be built: {told}"
-    return part_failed(name, ": ".join(filter(None, (what, "; ".join(mistake.problems)))))
 
 
 def _remembers(facts: Facts) -> bool:

@@ -176,7 +176,10 @@ def test_what_one_did_is_the_reason(workspace: Path, override: str, reason: str)
             ),
             "is a weighted average of updates",
         ),
-        (("selector={template: 'src.failing:Late', settings: {cout: 2}}",), "src.failing:Late cannot be built: .*'cout'"),
+        (
+            ("selector={template: 'src.failing:Late', settings: {cout: 2}}",),
+            "the selector 'src.failing:Late' cannot be built: .*'cout'",
+        ),
         (("selector={template: 'src.failing:Half'}",), "does not have what one must have: wanted, eligible, select"),
     ],
 )
