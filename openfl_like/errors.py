@@ -466,7 +466,9 @@ class WorkspacePartError(FederationError):
 
     Cause: It raised, died, did not answer in time, or answered what it may not: unknown names, another shape, NaN.
 
-    Cure: The message names the part; try the plan with ``fx simulate``, which runs it in one process.
+    Cure: The message names the part; mend it, and try the plan with ``fx simulate``, which runs it in one process. One
+    that cannot be built is refused with this code; over one that fails in a round the experiment is FAILED for this
+    reason, and the command ends with E501 and exit code 1.
     """
 
     code = "E511"
