@@ -260,12 +260,12 @@ class GuardedController:
         """Return what is read back of a value that is written as JSON."""
         try:
             text = json.dumps(value, allow_nan=False)
+            read: JsonValue = json.loads(text)
         except (TypeError, ValueError, RecursionError) as error:
             told = f"gave the {what} {shown(value)}, which cannot be written as JSON: {one_line(error)}"
             raise part_failed(self.name, told) from error
         if len(text) > MOST_STATE:
             raise part_failed(self.name, f"gave a {what} of more than {MOST_STATE:,} characters")
-        read: JsonValue = json.loads(text)
         return read
 
 
