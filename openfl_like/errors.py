@@ -466,7 +466,7 @@ class WorkspacePartError(FederationError):
 
     Cause: It raised, died, did not answer in time, or answered what it may not: unknown names, another shape, NaN.
 
-    Cure: The message names the part; try the plan with ``fx simulate``, which runs it in one process.
+    Cure: Mend the part that the message names, and try ``fx simulate``. In a round it ends as E501, with exit code 1.
     """
 
     code = "E511"

@@ -5,6 +5,7 @@ from typing import cast
 from openfl_like import registry
 from openfl_like.aggregation.algorithms import ServerAlgorithm
 from openfl_like.aggregation.engine import Recipe
+from openfl_like.aggregation.guarded import guarded_numbers
 from openfl_like.aggregation.rules import (
     AggregationRule,
     BlockRule,
@@ -18,7 +19,7 @@ from openfl_like.aggregation.tensor_rules import TensorChoice
 from openfl_like.aggregation.validation.compared import ComparingValidator
 from openfl_like.aggregation.validators import Validator
 from openfl_like.errors import PlanError
-from openfl_like.federation.parts.source import REGISTERED, PartSource
+from openfl_like.federation.parts.source import REGISTERED, PartSource, WorkspaceParts, name_of, of_workspace
 from openfl_like.plan.schema import Plan, TensorRule
 from openfl_like.plan.section import Component
 
@@ -32,7 +33,7 @@ def build_validators(
         PlanError: If one cannot be built, or does not go with the plan's mode; so do all functions here.
         FailedPartError: If it is one of the workspace that fails; so do all functions here.
     """
-    made = [parts.build("validator", part, f"validator[{index}]") for index, part in enumerate(plan.validator)]
+    made = [_built(parts, "validator", part, f"validator[{index}]") for index, part in enumerate(plan.validator)]
     comparing = tuple(part for part in made if isinstance(part, ComparingValidator))
     single = tuple(cast("Validator", part) for part in made if not isinstance(part, ComparingValidator))
     if comparing and plan.mode.settings is not None:
@@ -41,10 +42,17 @@ def build_validators(
     return single, comparing
 
 
+def _built(parts: PartSource, kind: str, component: Component, place: str) -> object:
+    """Build a part; one of the workspace that runs in this process is looked at, as a referee looks at others."""
+    part = parts.build(kind, component, place)
+    here = isinstance(parts, WorkspaceParts) and of_workspace(kind, component)
+    return guarded_numbers(kind, name_of(kind, component), part) if here else part
+
+
 def build_recipe(plan: Plan, parts: PartSource = REGISTERED) -> Recipe:
     """Build the plan's aggregation rule, its server optimizer, and the server half of its algorithm."""
-    rule = cast("AggregationRule", parts.build("aggregation", plan.aggregation, "aggregation"))
-    chosen = parts.build("server_optimizer", plan.server_optimizer, "server_optimizer")
+    rule = cast("AggregationRule", _built(parts, "aggregation", plan.aggregation, "aggregation"))
+    chosen = _built(parts, "server_optimizer", plan.server_optimizer, "server_optimizer")
     optimizer = None if isinstance(chosen, NoServerOptimizer) else cast("ServerOptimizer", chosen)
     choices = tuple(_build_choice(index, part, parts) for index, part in enumerate(plan.aggregation.rules))
     algorithm = build_server_algorithm(plan, parts)
@@ -73,7 +81,7 @@ def _build_choice(index: int, part: TensorRule, parts: PartSource) -> TensorChoi
     if part.stays:
         return TensorChoice(part.match, None)
     place = f"aggregation.rules[{index}].rule"
-    rule = parts.build("aggregation", part.rule, place)
+    rule = _built(parts, "aggregation", part.rule, place)
     if isinstance(rule, PassRule | GramRule) or not isinstance(rule, BlockRule | LinearRule):
         message = f"{part.rule.template} looks at whole updates, and cannot be the rule of some tensors"
         raise PlanError(message, place=f"{place}.template")
@@ -85,4 +93,4 @@ def build_server_algorithm(plan: Plan, parts: PartSource = REGISTERED) -> Server
     half = Component(template=plan.algorithm.server or plan.algorithm.template, settings=plan.algorithm.settings)
     if plan.algorithm.server is None and half.template not in registry.names("server_algorithm"):
         return None
-    return cast("ServerAlgorithm", parts.build("server_algorithm", half, "algorithm"))
+    return cast("ServerAlgorithm", _built(parts, "server_algorithm", half, "algorithm"))

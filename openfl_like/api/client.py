@@ -48,10 +48,10 @@ async def connect(director: str, credentials: Credentials) -> AsyncIterator[Asyn
         ...         return [envoy.name for envoy in await federation.envoys.envoys()]
     """
     async with director_peer(director, credentials) as peer:
-        experiments = ExperimentsClient(peer)
+        experiments, itself = ExperimentsClient(peer), DirectorClient(peer)
         yield AsyncFederation(
-            DirectorClient(peer),
+            itself,
             EnvoysClient(peer),
-            Experiments(experiments, credentials),
+            Experiments(experiments, credentials, itself),
             CheckpointFiles(experiments, credentials),
         )

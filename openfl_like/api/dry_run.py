@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from openfl_like.api.client import AsyncFederation
-from openfl_like.api.experiments import pack_submission
+from openfl_like.api.experiments import pack_submission, refuse_parts
 from openfl_like.authoring.dry_run.findings import DryRunReport
 from openfl_like.authoring.dry_run.perform import LIMIT_S, dry_run
 from openfl_like.authoring.dry_run.sites import roster_sites
@@ -35,16 +35,17 @@ async def dry_run_of(
         on_packed: Called with what would travel.
 
     Raises:
-        PlanError: If the plan has mistakes.
+        PlanError: If the plan has mistakes, or names code that the Director does not run.
         BundleError: If the workspace cannot be packed.
         UnreachableError: If the Director does not answer.
     """
+    checked = await asyncio.to_thread(load_plan, find_plan(str(plan)), overrides)
+    await refuse_parts(client.director, checked)
     with tempfile.TemporaryDirectory(prefix="fx-dry-run-") as directory:
         scratch = Path(directory)
         bundle = scratch / "bundle.tar"
         packing = await asyncio.to_thread(pack_submission, plan, overrides, initial_model, None, bundle)
         if on_packed is not None:
             on_packed(packing)
-        interface = await asyncio.to_thread(lambda: load_plan(find_plan(str(plan)), overrides).interface)
-        known = roster_sites(await client.envoys.envoys(), interface)
+        known = roster_sites(await client.envoys.envoys(), checked.interface)
         return await dry_run(bundle, packing, known, scratch, limit_s)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from openfl_like.api import reconnect
 from openfl_like.authoring.models import INITIAL_MODEL, prepare_given_models, prepare_initial_model
+from openfl_like.errors import PlanError
 from openfl_like.federation.announcements import Announced
 from openfl_like.federation.history.metrics import MetricRecord, metric_records
 from openfl_like.federation.history.rounds import RoundRecord, round_records
@@ -21,8 +22,12 @@ from openfl_like.plan.bundles.bundle import pack
 from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.evaluation import evaluation_of, place_of
 from openfl_like.plan.load import load_plan, workspace_of
+from openfl_like.plan.members import workspace_parts
+from openfl_like.plan.mistakes import dotted
+from openfl_like.plan.schema import Plan
 from openfl_like.plan.workspace import find_plan
 from openfl_like.tensors.manifest import manifest_of
+from openfl_like.wire.director import DirectorClient
 from openfl_like.wire.experiments import EVERY_LINE, ExperimentsClient
 
 
@@ -33,10 +38,12 @@ class Experiments:
     Args:
         client: The Director's service.
         credentials: The user's; submissions are signed with them.
+        director: The Director itself.
     """
 
     client: ExperimentsClient
     credentials: Credentials
+    director: DirectorClient
 
     async def submit(
         self,
@@ -62,11 +69,13 @@ class Experiments:
             on_packed: Called with what travels, before anything is sent; what it raises ends the submission.
 
         Raises:
-            PlanError: If the plan has mistakes.
+            PlanError: If the plan has mistakes, or names code that the Director does not run.
             TensorError: If the initial model, or a file to evaluate, cannot be read.
             BundleError: If the workspace cannot be packed, or is too large with the models.
             UnreachableError: If the Director does not answer.
         """
+        if evaluate is None:  # then nothing of a round is made
+            await refuse_parts(self.director, await asyncio.to_thread(load_plan, find_plan(str(plan)), overrides))
         with tempfile.TemporaryDirectory(prefix="fx-submit-") as directory:
             bundle = Path(directory) / "bundle.tar"
             packing = await asyncio.to_thread(pack_submission, plan, overrides, initial_model, evaluate, bundle)
@@ -142,6 +151,22 @@ class Experiments:
         """Fetch the ``best`` or ``last`` model, or that of a round number, as a safetensors file."""
         await self.client.model(experiment, which, Path(path))
         return Path(path)
+
+
+async def refuse_parts(director: DirectorClient, plan: Plan) -> None:
+    """Refuse a plan with parts of a round from the workspace, before it is packed, if the Director runs none.
+
+    Raises:
+        PlanError: Listing them.
+        UnreachableError: If the Director does not answer.
+    """
+    found = workspace_parts(plan)
+    if found and not (await director.server_info()).workspace_parts:
+        raise PlanError(
+            "the plan names code of the workspace for parts of a round, and this Director runs none",
+            cure="have whoever runs it write 'referee: process' into director.yaml; see docs/workspace-parts.md",
+            problems=tuple(f"{dotted(part.path)}: {part.template}" for part in found),
+        )
 
 
 def pack_submission(

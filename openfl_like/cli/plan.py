@@ -32,9 +32,9 @@ def check(plan_name: str, overrides: tuple[str, ...], *, as_json: bool) -> None:
 
     from openfl_like.cli.output.packing import tell_parts, tell_what_stays
     from openfl_like.plan.bundles.packing import packing_of
-    from openfl_like.plan.checks import workspace_parts
     from openfl_like.plan.digest import plan_digest
     from openfl_like.plan.load import load_plan, workspace_of
+    from openfl_like.plan.members import workspace_parts
     from openfl_like.plan.workspace import find_plan
 
     path = find_plan(plan_name)

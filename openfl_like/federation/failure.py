@@ -34,6 +34,7 @@ class FailureKind(StrEnum):
         MISSING: A site that was asked to take part was not there when a round was made.
         TOO_FEW: Too few envoys were there, or too few collaborators joined.
         QUORUM: Too few updates could come for a round; the absences of the round say why.
+        SELECTION: The selector has chosen fewer sites than a round needs, although enough of them were here.
         CONTROL: A controller of the plan failed, or decided what cannot be done.
         PART: A part of a round that the workspace brings did not do what it is for.
         COMBINE: The updates of a round could not be combined.
@@ -56,6 +57,7 @@ class FailureKind(StrEnum):
     MISSING = "missing"
     TOO_FEW = "too_few"
     QUORUM = "quorum"
+    SELECTION = "selection"
     CONTROL = "control"
     PART = "part"
     COMBINE = "combine"

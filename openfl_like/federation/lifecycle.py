@@ -78,11 +78,14 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
     if coming >= current.quorum:
         return
     state = context.state
-    gone = current.step is Step.GATHER and not current.waiting and not chose_too_few(current)
+    too_few = chose_too_few(current, coming)
+    gone = current.step is Step.GATHER and not current.waiting and not too_few
     same = takewhile(lambda version: version.digest == current.base, reversed(context.state.versions))
     skips = context.plan.participation.policy == "skip" and current.phase is Phase.TRAIN
     if not skips or gone or sum(1 for _ in islice(same, MOST_SKIPPED)) == MOST_SKIPPED:
-        fail(context, current.shortfall(coming))
+        reason = current.shortfall(coming, _selector(context))
+        kind = FailureKind.SELECTION if too_few else FailureKind.QUORUM
+        fail(context, reason, Failure(kind, reason, round=current.number))
     else:
         for name in current.pending:
             if context.remembers and name in state.histories:
@@ -91,6 +94,13 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
         context.announce(RoundSkipped(current.number, current.base, current.quorum, coming))
         current.updates = {}
         publish(context, current, skipped=True)
+
+
+def _selector(context: ExperimentContext) -> str:
+    """Name the selector of a round in words."""
+    plan = context.plan
+    trains = any(task.is_training for task in plan.tasks.values())
+    return f"the selector '{(plan.selector if trains else plan.evaluation_selector).template}'"
 
 
 def publish(context: ExperimentContext, current: RoundState, *, skipped: bool = False) -> None:

@@ -293,11 +293,13 @@ class ServerInfo:
         version: Of the platform.
         time: Seconds since the epoch, by its clock.
         interfaces: The data interfaces of the federation.
+        workspace_parts: Whether it runs parts of a round that are code of a workspace.
     """
 
     version: str
     time: float
     interfaces: tuple[Interface, ...]
+    workspace_parts: bool = False
 
 
 class WaitKind(StrEnum):

@@ -175,17 +175,20 @@ class RoundState:
             return f"the site {self.absent[name]}"
         return "it was not asked for"
 
-    def shortfall(self, coming: int) -> str:
+    def shortfall(self, coming: int, selector: str = "the selector") -> str:
         """Say why the quorum cannot be reached with so many updates; empty if it can."""
         if coming >= self.quorum:
             return ""
         if self.eligible and not self.wanted:
-            return (
-                f"round {self.number}: the selector chooses none of {self.eligible} collaborators (selector.settings)"
-            )
-        if chose_too_few(self):
-            told = f"the selector chooses {self.wanted} of {self.eligible} collaborators, and {self.quorum} are needed"
+            return f"round {self.number}: {selector} chooses none of {self.eligible} collaborators (selector.settings)"
+        if wants_too_few(self):
+            told = f"{selector} chooses {self.wanted} of {self.eligible} collaborators, and {self.quorum} are needed"
             return f"round {self.number}: {told} (selector.settings, participation)"
+        if chose_too_few(self, coming):
+            here = self.eligible - len(self.absent)
+            who = f"{coming or 'nobody'} of {here} who {'is' if here == 1 else 'are'} here"
+            needed = f"{self.quorum} {'is' if self.quorum == 1 else 'are'} needed"
+            return f"round {self.number}: {selector} chose {who}, and {needed}"
         verb = "is" if self.quorum == 1 else "are"
         text = f"round {self.number}: {self.quorum} of {self.wanted} updates {verb} needed, {coming} can come"
         text = f"{text}: {list_absences(self.absent)}" if self.absent else text
@@ -227,9 +230,15 @@ def weights_in(state: RoundState) -> dict[str, float]:
     return {name: both[name] for name in sorted(both)}
 
 
-def chose_too_few(state: RoundState) -> bool:
+def wants_too_few(state: RoundState) -> bool:
     """Whether the selector wants fewer updates than the round needs, although there are members enough."""
     return state.wanted < state.quorum <= state.eligible
+
+
+def chose_too_few(state: RoundState, coming: int) -> bool:
+    """Whether the selector has chosen fewer than the round needs of those who are here, and who are enough."""
+    here = state.eligible - len(state.absent)
+    return wants_too_few(state) or (state.step is Step.GATHER and coming < state.quorum <= here)
 
 
 def list_absences(absent: Mapping[str, Failure]) -> str:

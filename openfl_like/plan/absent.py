@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from openfl_like.errors import PlanError
-from openfl_like.plan.members import PACKAGE
+from openfl_like.plan.members import PACKAGE, unlike, workspace_parts
 from openfl_like.plan.mistakes import KeyPath, Mistake, did_you_mean, refuse
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
@@ -18,7 +18,10 @@ _DYNAMIC = frozenset({"__getattr__", "__dict__", "__path__", "globals", "locals"
 
 
 def absent_classes(workspace: Path, plan: Plan) -> list[Mistake]:
-    """Return a mistake for every class that is named by module and attribute and is surely not there."""
+    """Return a mistake for every class that is named by module and attribute and is surely not there.
+
+    And one for every part of a round that is there and surely lacks what it is asked.
+    """
     parts: list[tuple[KeyPath, Component]] = [
         (("task_runner",), plan.task_runner),
         (("data_loader",), plan.data_loader),
@@ -32,7 +35,18 @@ def absent_classes(workspace: Path, plan: Plan) -> list[Mistake]:
         problem, cure = _lookup(workspace, module.split("."), name) if name else ("", "")
         if problem:
             found.append(Mistake((*path, "template"), problem, cure))
-    return found
+    return [*found, *_of_rounds(workspace, plan)]
+
+
+def _of_rounds(workspace: Path, plan: Plan) -> Iterator[Mistake]:
+    """Look at the parts of a round, and also at what they have: nobody else does before a round asks."""
+    for part in workspace_parts(plan):
+        module, _, name = part.template.partition(":")
+        problem, cure = _lookup(workspace, module.split("."), name)
+        if not problem:
+            problem, cure = unlike(workspace, part)
+        if problem:
+            yield Mistake(part.path, problem, cure)
 
 
 def refuse_absent(workspace: Path, plan: Plan) -> None:

@@ -76,12 +76,12 @@ def _components(plan: Plan, origin: PartOrigin) -> Iterator[Mistake]:
         if component.template not in known and not _REFERENCE.fullmatch(component.template):
             yield _no_name(kind, component.template, known)
     yield from _algorithm(plan.algorithm, origin)
-    for kind, place, component in _named(plan):
+    for kind, place, component in named_parts(plan):
         yield from _component(kind, place, component, origin)
 
 
-def _named(plan: Plan) -> list[tuple[str, KeyPath, Component]]:
-    """List the parts that stand in the plan by their kinds."""
+def named_parts(plan: Plan) -> list[tuple[str, KeyPath, Component]]:
+    """List the parts that stand in the plan by their kinds: kind, place, component."""
     return [
         ("assigner", ("assigner",), plan.assigner),
         ("selector", ("selector",), plan.selector),
@@ -353,16 +353,6 @@ def _of_workspace(kind: str, path: KeyPath, template: str, origin: PartOrigin) -
         yield Mistake(path, problem, f"{_WORKSPACE_CURE} {known}")
     elif not _REFERENCE.fullmatch(template):
         yield Mistake(path, f"'{template}' names nothing in the workspace", f"write module:attr, or one of {known}")
-
-
-def workspace_parts(plan: Plan) -> list[tuple[KeyPath, str]]:
-    """List the parts of a round that are code of the workspace: where each stands, and its ``module:attr``."""
-    section = plan.algorithm
-    server = [("algorithm", "server")] if section.server is not None and ":" in section.server else []
-    rules = [(("aggregation", "rules", at, "rule"), part.rule) for at, part in enumerate(plan.aggregation.rules)]
-    named = [(path, component) for kind, path, component in _named(plan) if kind in registry.OF_A_ROUND]
-    found = [((*path, "template"), part.template) for path, part in (*named, *rules) if ":" in part.template]
-    return [*found, *((path, section.server or "") for path in server)]
 
 
 def _tasks(plan: Plan) -> Iterator[Mistake]:

@@ -5,17 +5,33 @@ performs the plan looks again.
 """
 
 import ast
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.errors import BundleError
+from openfl_like.plan.checks import named_parts
+from openfl_like.plan.mistakes import KeyPath
 from openfl_like.plan.schema import Plan
+from openfl_like.registry import OF_A_ROUND
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TASK_RUNNER = ("initialise", "begin", "get_tensors", "set_tensors")
 DATA_LOADER = ("num_train", "num_validate", "train_batches", "validate_batches")
 """What the protocols of `frameworks.runner` ask for."""
+MEMBERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "selector": (("wanted", "eligible", "select"),),
+    "assigner": (("deal",),),
+    "work": (("assign",),),
+    "controller": (("decide",),),
+    "validator": (("check",), ("looks", "judge")),
+    "aggregation": (("factors",), ("slots", "begin"), ("gram_factors",), ("reduce",)),
+    "server_optimizer": (("slots", "step"),),
+    "server_algorithm": (("slots", "averages", "weigh", "step", "own"),),
+    "callback": (("take", "write", "finish"),),
+}
+"""Kind of a part of a round -> what one has; of several the first that fits."""
 DEEPEST = 16
 """Of chains of bases and imports: longer ones may be circles."""
 _EMPTY = frozenset({"object", "ABC", "Protocol", "Generic"})
@@ -38,6 +54,45 @@ class Lack:
     template: str
     member: str
     wanted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPart:
+    """A part of a round that is code of the workspace.
+
+    Attributes:
+        kind: As in the registry.
+        path: The key of the plan that names it.
+        template: Its ``module:attr``.
+    """
+
+    kind: str
+    path: KeyPath
+    template: str
+
+
+def workspace_parts(plan: Plan) -> list[RoundPart]:
+    """List the parts of a round that are code of the workspace, in the plan's order."""
+    named = [(kind, path, part.template) for kind, path, part in named_parts(plan) if kind in OF_A_ROUND]
+    rules = enumerate(plan.aggregation.rules)
+    named += [("aggregation", ("aggregation", "rules", at, "rule"), part.rule.template) for at, part in rules]
+    found = [RoundPart(kind, (*path, "template"), template) for kind, path, template in named if ":" in template]
+    server = plan.algorithm.server or ""
+    return [*found, *([RoundPart("server_algorithm", ("algorithm", "server"), server)] if ":" in server else [])]
+
+
+def unlike(workspace: Path, part: RoundPart) -> tuple[str, str]:
+    """Say what a part of a round surely does not have that one of its kind must have, and the cure; or nothing."""
+    module, _, name = part.template.partition(":")
+    known, ways = _Code(workspace).members(module, name), MEMBERS[part.kind]
+    if known is None or any(known.issuperset(way) for way in ways):
+        return "", ""
+    wanted = " or ".join(", ".join(way) for way in ways)
+    missing = [member for way in ways for member in way if member not in known]
+    near = ((member, difflib.get_close_matches(member, sorted(known - {*missing}), n=1)) for member in missing)
+    hints = (f"did you mean '{member}' by its '{found[0]}'?" for member, found in near if found)
+    problem = f"the class {name} does not have what one must have: {wanted}"
+    return problem, next(hints, "see docs/workspace-parts.md")
 
 
 def lacks(workspace: Path, plan: Plan) -> list[Lack]:

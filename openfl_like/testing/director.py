@@ -139,12 +139,12 @@ class FakeDirector:
             for experiment in self._experiments.values():
                 experiment.open_again()
             self._tasks.start(self._work())
-        client = FakeClient(self, credentials.identity.name)
+        client, itself = FakeClient(self, credentials.identity.name), FakeDirectorClient(self)
         try:
             yield AsyncFederation(
-                FakeDirectorClient(self),
+                itself,
                 FakeEnvoysClient(self),
-                Experiments(client, credentials),
+                Experiments(client, credentials, itself),
                 CheckpointFiles(client, credentials),
             )
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from federations import User, federation_of, fx_fine
+from federations import User, federation_of, fx_fine, run_fx
 
 from openfl_like.errors import PlanError
 from openfl_like.federation.announcements import ExperimentEnded, RoundFinished, only
@@ -139,7 +139,28 @@ async def test_hostile_parts_end_their_experiments_and_nothing_else(tmp_path: Pa
 
 async def test_a_director_without_a_referee_refuses_them(tmp_path: Path) -> None:
     workspace = place_of(tmp_path)
-    async with parts_federation(workspace, tmp_path) as (_, user):
+    async with parts_federation(workspace, tmp_path) as (federation, user):
         with pytest.raises(PlanError, match="referee: process") as caught:
             await user.submit(workspace / "plan.yaml")
+        for more in ((), ("--dry-run",)):
+            code, out, err = await run_fx(
+                "experiment", "submit", str(workspace / "plan.yaml"), *more, federation=federation
+            )
+            assert code == 2
+            assert "this Director runs none" in " ".join(err.split())
+            assert "travel" not in out + err
     assert "is code of the workspace, and this Director runs none" in str(caught.value)
+
+
+async def test_a_part_that_cannot_be_built_is_the_first_cause(tmp_path: Path) -> None:
+    workspace = place_of(tmp_path)
+    async with parts_federation(workspace, tmp_path, **REFEREE) as (federation, user):
+        experiment = await user.submit(workspace / "plan.yaml", "selector.settings={cout: 2}")
+        ended = await user.ended(experiment)
+        why = " ".join((await fx_fine("experiment", "why", experiment, federation=federation)).split())
+    assert ended.failure is not None
+    assert ended.failure.kind is FailureKind.PART
+    told = "the selector 'src.decisions:LeastAsked' cannot be built: "
+    assert ended.reason.startswith(told)
+    assert told in why
+    assert "mend the part" in why

@@ -142,6 +142,7 @@ _OWN_JSON = {
     "events/callbacks/orders.py": "our parent's batches",
     "failpoints.py": "what our own processes noted",
     "peer_json.py": "where that of others is read",
+    "federation/parts/guards.py": "what a controller decided, written here and read again",
     "pki/ledger.py": "the authority's own record",
     "plan/digest.py": "our own frozen plan",
     "processes/sandbox/trial.py": "our parent's order",

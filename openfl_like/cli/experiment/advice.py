@@ -33,6 +33,7 @@ _CURES: dict[FailureKind, str] = {
     FailureKind.TOO_FEW: "see whether the sites are there, fx envoy list, were not revoked, and reach the Aggregator "
     f"(aggregator_host, aggregator_ports in director.yaml); then {_AGAIN}",
     FailureKind.QUORUM: f"see which sites are there, fx envoy list; then {_AGAIN}",
+    FailureKind.SELECTION: f"mend the selector or its settings, or have participation need fewer updates, {_SUBMIT}",
     FailureKind.CONTROL: f"mend the plan's controllers, {_SUBMIT}",
     FailureKind.PART: f"mend the part, try it with fx simulate, {_SUBMIT}",
     FailureKind.COMBINE: f"mend the aggregation, {_SUBMIT}",

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from openfl_like.plan.bundles.packing import Packing
-    from openfl_like.plan.mistakes import KeyPath
+    from openfl_like.plan.members import RoundPart
 
 MOST_LINES = 200
 
@@ -33,12 +33,12 @@ def tell_packing(packing: "Packing", where: str = TRAVELS) -> None:
     tell_what_stays(packing)
 
 
-def tell_parts(found: "Sequence[tuple[KeyPath, str]]") -> None:
+def tell_parts(found: "Sequence[RoundPart]") -> None:
     """Name the parts of a round that are code of the workspace, which not every Director runs."""
     from openfl_like.plan.mistakes import dotted
 
     if found:
-        named = ", ".join(f"{dotted(path)} {part}" for path, part in found)
+        named = ", ".join(f"{dotted(part.path)} {part.template}" for part in found)
         say(f"of the workspace, so a Director runs it only with 'referee: process': {named}")
 
 

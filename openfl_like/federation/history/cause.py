@@ -198,6 +198,7 @@ _PHASES = {
     FailureKind.NOT_JOINED: "admission",
     FailureKind.TOO_FEW: "admission",
     FailureKind.ENVIRONMENT: "environment",
+    FailureKind.SELECTION: "aggregator",
     FailureKind.CONTROL: "aggregator",
     FailureKind.PART: "aggregator",
     FailureKind.COMBINE: "aggregate",

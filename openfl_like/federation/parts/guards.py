@@ -1,5 +1,6 @@
 """What is asked of code of the workspace, and whether its answers can be: the same wherever it runs."""
 
+import json
 import sys
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,18 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from pydantic import JsonValue
+
 from openfl_like.errors import PlanError, UpdateRefusedError
+from openfl_like.federation.control.decision import (
+    Control,
+    Controller,
+    ControlView,
+    EndExperiment,
+    SetArgument,
+    SkipSite,
+    WeighSite,
+)
 from openfl_like.federation.failure import FailedPartError, one_line, part_failed
 from openfl_like.federation.participation.assignment import Assigner
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.participation.selection import Names, SelectionView, Selector
 from openfl_like.federation.participation.work import MOST_AMOUNT, WorkPolicy, WorkView
 from openfl_like.federation.task import Work
+from openfl_like.plan.members import MEMBERS
 
 if TYPE_CHECKING:
     from openfl_like.federation.task import Update
 
 Result = TypeVar("Result")
+MOST_STATE = 1 << 20
+"""Characters of what a controller remembers: it is in the record of every round."""
 RAISERS = (FailedPartError, PlanError, UpdateRefusedError)
 """What parts raise on purpose, and everybody passes on."""
 _NOT_THEIRS = frozenset(
@@ -28,18 +43,6 @@ _NOT_THEIRS = frozenset(
     }
 )
 """Where code of the platform, and of packages, is."""
-_MEMBERS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "selector": (("wanted", "eligible", "select"),),
-    "assigner": (("deal",),),
-    "work": (("assign",),),
-    "controller": (("decide",),),
-    "validator": (("check",), ("looks", "judge")),
-    "aggregation": (("factors",), ("slots", "begin"), ("gram_factors",), ("reduce",)),
-    "server_optimizer": (("slots", "step"),),
-    "server_algorithm": (("slots", "averages", "weigh", "step", "own"),),
-    "callback": (("take", "write", "finish"),),
-}
-"""Kind -> what a part of it has; of several the first that fits."""
 
 
 def called(
@@ -81,14 +84,17 @@ def check_members(kind: str, name: str, part: object) -> None:
     Raises:
         PlanError: If it has not.
     """
-    ways = _MEMBERS[kind]
+    ways = MEMBERS[kind]
     if not any(all(hasattr(part, member) for member in members) for members in ways):
         wanted = " or ".join(", ".join(members) for members in ways)
         raise PlanError(f"{name} does not have what one must have: {wanted}", cure="see docs/workspace-parts.md")
 
 
 def guarded(kind: str, name: str, part: object) -> object:
-    """Return a part whose answers are looked at; what the round looks at anyway stays as it is."""
+    """Return a part whose answers are looked at.
+
+    Those that compute with models are looked at by `aggregation.guarded`; callbacks end in processes of their own.
+    """
     match kind:
         case "selector":
             return GuardedSelector(name, cast("Selector", part))
@@ -96,6 +102,8 @@ def guarded(kind: str, name: str, part: object) -> object:
             return GuardedAssigner(name, cast("Assigner", part))
         case "work":
             return GuardedWork(name, cast("WorkPolicy", part))
+        case "controller":
+            return GuardedController(name, cast("Controller", part))
         case "validator" if not hasattr(part, "looks"):
             return GuardedValidator(name, part)
         case _:
@@ -128,7 +136,7 @@ class GuardedSelector:
         """See `Selector`; at least 0, and no more than may be chosen."""
         found = called(self.name, lambda: self.inner.wanted(view))
         if type(found) is not int or found < 0:
-            raise part_failed(self.name, f"wants {_shown(found)} updates, which is no number of them")
+            raise part_failed(self.name, f"wants {shown(found)} updates, which is no number of them")
         return min(found, len(view.eligible))
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
@@ -146,10 +154,10 @@ class GuardedSelector:
 
 def _names(part: str, found: object, among: Sequence[str]) -> Names:
     if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
-        raise part_failed(part, f"answered {_shown(found)}, which is no list of names")
+        raise part_failed(part, f"answered {shown(found)}, which is no list of names")
     strange = sorted({*found} - {*among})
     if strange:
-        raise part_failed(part, f"named {_shown(strange[0])}, which is none of those that it was shown")
+        raise part_failed(part, f"named {shown(strange[0])}, which is none of those that it was shown")
     if len({*found}) != len(found):
         raise part_failed(part, "named a site twice")
     return tuple(sorted(found))
@@ -173,7 +181,7 @@ class GuardedAssigner:
         found = {}
         for collaborator, theirs in _items(self.name, dealt, collaborators):
             if not isinstance(theirs, list | tuple) or not {*theirs} <= {*tasks}:
-                raise part_failed(self.name, f"gave '{collaborator}' {_shown(theirs)}, which are not the plan's tasks")
+                raise part_failed(self.name, f"gave '{collaborator}' {shown(theirs)}, which are not the plan's tasks")
             found[collaborator] = tuple(task for task in tasks if task in theirs)
         return found
 
@@ -205,8 +213,60 @@ class GuardedWork:
         there = [amount for amount in amounts if amount is not None]
         sound = all(type(amount) is int and 1 <= amount <= MOST_AMOUNT for amount in there)
         if not isinstance(work, Work) or not there or not sound or None not in amounts[:2]:
-            raise part_failed(self.name, f"gave '{site}' {_shown(work)}, which is no amount of work")
+            raise part_failed(self.name, f"gave '{site}' {shown(work)}, which is no amount of work")
         return work
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedController:
+    """A controller of the workspace: what it remembers is in the record, and so are JSON values.
+
+    Args:
+        name: In messages.
+        inner: The controller.
+    """
+
+    name: str
+    inner: Controller
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it is shown what sites have done."""
+        return getattr(self.inner, "remembers", False) is True
+
+    def decide(self, view: ControlView) -> Control:
+        """See `Controller`; the state is as it will be in the record."""
+        found = called(self.name, lambda: self.inner.decide(view))
+        if not isinstance(found, Control):
+            raise part_failed(self.name, f"decided {shown(found)}, which is no Control")
+        if not isinstance(found.decisions, list | tuple):
+            raise part_failed(self.name, f"decided {shown(found.decisions)}, which is no tuple of decisions")
+        for decision in found.decisions:
+            self._check(decision)
+        return Control(tuple(found.decisions), self._plain("state", found.state))
+
+    def _check(self, decision: object) -> None:
+        match decision:
+            case EndExperiment(reason=str()) | SkipSite(site=str(), reason=str()):
+                return
+            case WeighSite(site=str(), factor=float() | int()):
+                return
+            case SetArgument(task=str(), argument=str(), value=value):
+                self._plain(f"argument '{decision.argument}'", value)
+            case _:
+                raise part_failed(self.name, f"decided {shown(decision)}, which is no decision")
+
+    def _plain(self, what: str, value: object) -> JsonValue:
+        """Return what is read back of a value that is written as JSON."""
+        try:
+            text = json.dumps(value, allow_nan=False)
+            read: JsonValue = json.loads(text)
+        except (TypeError, ValueError, RecursionError) as error:
+            told = f"gave the {what} {shown(value)}, which cannot be written as JSON: {one_line(error)}"
+            raise part_failed(self.name, told) from error
+        if len(text) > MOST_STATE:
+            raise part_failed(self.name, f"gave a {what} of more than {MOST_STATE:,} characters")
+        return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,19 +290,20 @@ class GuardedValidator:
         """See `Validator`."""
         found = called(self.name, lambda: self.inner.check(update, base, facts))
         if not isinstance(found, str):
-            raise part_failed(self.name, f"answered {_shown(found)}, which is no text")
+            raise part_failed(self.name, f"answered {shown(found)}, which is no text")
         return found
 
 
 def _items(part: str, found: object, among: Sequence[str]) -> list[tuple[str, object]]:
     if not isinstance(found, Mapping):
-        raise part_failed(part, f"answered {_shown(found)}, which is no mapping of sites")
+        raise part_failed(part, f"answered {shown(found)}, which is no mapping of sites")
     strange = [name for name in found if name not in among]
     if strange:
-        raise part_failed(part, f"named {_shown(strange[0])}, which is none of those that it was shown")
+        raise part_failed(part, f"named {shown(strange[0])}, which is none of those that it was shown")
     return list(found.items())
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Show what a part has answered, in a few words."""
     text = one_line(ValueError(repr(value)))
     return text if len(text) <= 80 else f"{text[:77]}..."

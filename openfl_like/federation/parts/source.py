@@ -1,14 +1,17 @@
 """Building the parts that a plan names, from short names or from code of the workspace."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from pydantic import ValidationError
 
-from openfl_like.errors import FederationError, PlanError
-from openfl_like.federation.parts.guards import RAISERS, called, check_members, guarded
+from openfl_like.errors import FederationError, NotFoundError, PlanError
+from openfl_like.federation.failure import part_failed
+from openfl_like.federation.parts.guards import called, check_members, guarded
 from openfl_like.module_scope import ModuleScope
+from openfl_like.plan.mistakes import nearest
 from openfl_like.plan.section import Component
 from openfl_like.registry import OF_A_ROUND, import_part, resolve
 
@@ -84,10 +87,25 @@ def name_of(kind: str, component: Component) -> str:
 def load_part(kind: str, component: Component, place: str) -> object:
     """Import and build a part of the workspace, whose modules must be importable; raises as `PartSource.build`."""
     name = name_of(kind, component)
-    factory = called(name, lambda: import_part(kind, component.template), passed=(FederationError,), doing="imported")
-    part = called(name, lambda: _make(kind, component, place, factory), passed=RAISERS, doing="built")
+    try:
+        factory = called(
+            name, lambda: import_part(kind, component.template), passed=(FederationError,), doing="imported"
+        )
+    except NotFoundError as error:
+        raise part_failed(name, f"cannot be built: {_not_there(component.template, error.__cause__)}") from error
+    part = called(name, lambda: _make_of_workspace(name, component, place, factory), doing="built")
     check_members(kind, name, part)
     return part
+
+
+def _not_there(template: str, cause: object) -> str:
+    """Say what of ``module:attr`` is not there."""
+    module, _, attribute = template.partition(":")
+    if isinstance(cause, ModuleNotFoundError):
+        return f"the module '{cause.name}' is neither in the workspace nor installed"
+    known = [name for name in vars(sys.modules[module]) if not name.startswith("_")] if module in sys.modules else []
+    near = nearest(attribute, known)
+    return f"the module '{module}' has no '{attribute}'{f'; {near}' if near else ''}"
 
 
 def build_component(kind: str, component: Component, place: str) -> object:
@@ -105,10 +123,23 @@ def build_component(kind: str, component: Component, place: str) -> object:
         factory = resolve(kind, component.template)
     except FederationError as error:
         raise PlanError(error.message, place=f"{place}.template", cure=error.cure) from error
-    return _make(kind, component, place, factory)
+    try:
+        return _make(component, place, factory)
+    except TypeError as error:
+        raise PlanError(f"{component.template} cannot be built: {error}", place=f"{place}.settings") from error
 
 
-def _make(kind: str, component: Component, place: str, factory: object) -> object:  # noqa: ARG001 - as the others
+def _make_of_workspace(name: str, component: Component, place: str, factory: object) -> object:
+    try:
+        return _make(component, place, factory)
+    except PlanError as error:
+        told, cure = f"{name} cannot be built: {error.message}", error.cure
+        raise PlanError(told, place=error.place, cure=cure, problems=error.problems) from error
+    except TypeError as error:
+        raise PlanError(f"{name} cannot be built: {error}", place=f"{place}.settings") from error
+
+
+def _make(component: Component, place: str, factory: object) -> object:
     try:
         part: object = cast("Callable[..., Any]", factory)(**component.settings)
     except PlanError:
@@ -118,8 +149,6 @@ def _make(kind: str, component: Component, place: str, factory: object) -> objec
     except ValidationError as error:
         problems = tuple(_problem(place, dict(fault)) for fault in error.errors())
         raise PlanError(f"the settings of {component.template} are wrong", place=place, problems=problems) from error
-    except TypeError as error:
-        raise PlanError(f"{component.template} cannot be built: {error}", place=f"{place}.settings") from error
     return part
 
 

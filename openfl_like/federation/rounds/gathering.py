@@ -10,7 +10,7 @@ from openfl_like.federation.events import StartTimer
 from openfl_like.federation.participation.membership import Presence
 from openfl_like.federation.participation.selection import Budgeted, SelectionView, share_of
 from openfl_like.federation.participation.training_history import UNKNOWN
-from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences
+from openfl_like.federation.round_state import RoundState, Step, chose_too_few, list_absences, wants_too_few
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Phase
 from openfl_like.plan.schema import Participation
@@ -62,7 +62,8 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
         _begin(context, state, phase, cohort)
         return None
     gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    if not enough and (gone or chose_too_few(state)):
+    in_vain = gone or wants_too_few(state) or (not state.absent and chose_too_few(state, len(cohort)))
+    if not enough and in_vain:
         return len(cohort)
     if not state.waiting:
         state.waiting = True

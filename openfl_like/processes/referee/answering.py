@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from openfl_like.aggregation.gram import Gram
+from openfl_like.aggregation.guarded import guarded_numbers, ways_of
 from openfl_like.aggregation.steps import Block, Blockwise, Linear, Step, Vector
 from openfl_like.aggregation.validation.compared import Compared
 from openfl_like.errors import FederationError, PlanError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError
-from openfl_like.federation.parts.guards import called
-from openfl_like.federation.parts.source import load_part
+from openfl_like.federation.parts.guards import called, guarded
+from openfl_like.federation.parts.source import load_part, name_of
 from openfl_like.plan.section import Component
 from openfl_like.processes.referee import values
 from openfl_like.processes.referee.channel import MOST_SHOWN_BYTES, Channel, Memory
@@ -59,7 +60,7 @@ class Answerer:
         except UpdateRefusedError as error:
             return {"refused": [error.message, error.cure]}
         except PlanError as error:
-            return {"plan": [error.message, error.place, error.cure, list(error.problems)]}
+            return _told(error, built="build" in message)
         except FailedPartError as error:
             return {"failed": [error.failure.message, error.failure.file, error.failure.line]}
         except (FederationError, TypeError, ValueError) as error:  # what it answered cannot be written
@@ -68,11 +69,13 @@ class Answerer:
 
     def _build(self, named: Sequence[Any], number: int) -> dict[str, object]:
         kind, template, settings, place = named
-        part = load_part(kind, Component(template=template, settings=settings), place)
-        self._parts[number] = part
+        component = Component(template=template, settings=settings)
+        part: Any = load_part(kind, component, place)
+        name = name_of(kind, component)
+        self._parts[number] = guarded(kind, name, guarded_numbers(kind, name, part))
         facts = {name: getattr(part, name) for name in ("averages", "remembers", "sums") if hasattr(part, name)}
         facts["needs"] = sorted(map(str, getattr(part, "needs", ())))
-        ways = [way for way in ("factors", "begin", "gram_factors", "reduce") if hasattr(part, way)]
+        ways = ways_of(part)
         slots = list(getattr(part, "slots", ()))
         return {**facts, "slots": slots, "ways": ways, "looks": int(part.looks) if hasattr(part, "looks") else None}
 
@@ -111,6 +114,13 @@ class Answerer:
         while len(self._steps) > MOST_STEPS:
             self._steps.popitem(last=False)
         return ["blockwise" if isinstance(step, Blockwise) else "pass", self._begun], ()
+
+
+def _told(error: PlanError, *, built: bool) -> dict[str, object]:
+    """Tell of a mistake; over what is being built it is the end of an experiment, and why."""
+    if built:
+        return {"failed": [": ".join((error.message, *error.problems)), "", 0]}
+    return {"plan": [error.message, error.place, error.cure, list(error.problems)]}
 
 
 def _deal(part: Any, value: Any) -> dict[str, list[str]]:  # noqa: ANN401 (of the workspace)

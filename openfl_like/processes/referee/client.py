@@ -114,8 +114,7 @@ class Referee:
             Its number, and what it is like.
 
         Raises:
-            FailedPartError: If it fails.
-            PlanError: If it refuses its settings, or is no such part.
+            FailedPartError: If it fails, refuses its settings, or is no such part.
             SandboxError: If the kernel cannot confine a referee.
         """
         with self._lock:

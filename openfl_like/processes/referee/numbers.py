@@ -8,11 +8,12 @@ import numpy as np
 
 from openfl_like.aggregation.algorithms import Told
 from openfl_like.aggregation.gram import Gram
+from openfl_like.aggregation.guarded import check_verdicts
 from openfl_like.aggregation.steps import Block, Blockwise, Contributors, Linear, Step, Vector
 from openfl_like.aggregation.validation.compared import Compared, Looks
 from openfl_like.federation.failure import bounded, part_failed
 from openfl_like.federation.task import Update
-from openfl_like.federation.validation.verdict import Consequence, UpdateVerdict
+from openfl_like.federation.validation.verdict import UpdateVerdict
 from openfl_like.processes.referee import values
 from openfl_like.processes.referee.client import Given
 from openfl_like.processes.referee.readers import PULLED_ELEMENTS
@@ -248,15 +249,5 @@ class RemoteComparingValidator(_AnswersLate):
         shown = [values.update_to(one) for one in compared.updates]
         given = self.part.ask("judge", shown, [compared.norms, compared.products], [0])
         verdicts = self.part.read(given, values.verdicts_from)
-        names = [verdict.collaborator for verdict in verdicts]
-        if len({*names}) != len(names) or not {*names} <= {one.collaborator for one in compared.updates}:
-            raise part_failed(self.part.name, "judged an update twice, or one that it was not shown")
-        if any(not _sound(verdict) for verdict in verdicts):
-            raise part_failed(self.part.name, "gave a bound that is not finite, or less than 0")
+        check_verdicts(self.part.name, verdicts, compared)
         return [replace(one, validator=self.template, metric=one.metric[: values.MOST_TEXT]) for one in verdicts]
-
-
-def _sound(verdict: UpdateVerdict) -> bool:
-    known = verdict.observed is None or np.isfinite(verdict.observed)
-    least = 0.0 if verdict.action is not Consequence.DROP else -np.inf
-    return bool(known and np.isfinite(verdict.bound) and verdict.bound >= least)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from openfl_like.aggregation.guarded import slots_of
 from openfl_like.aggregation.validation.compared import Looks
-from openfl_like.errors import PlanError
+from openfl_like.federation.failure import part_failed
 from openfl_like.federation.participation.needs import Needs
 from openfl_like.federation.parts.guards import guarded
 from openfl_like.federation.parts.source import build_component, name_of, of_workspace
@@ -25,7 +26,6 @@ from openfl_like.processes.referee.numbers import (
 )
 from openfl_like.processes.referee.remote import RemotePart
 
-MOST_SLOTS = 8
 Facts = Mapping[str, Any]
 _DECIDES = frozenset({"selector", "assigner", "work", "controller"})
 
@@ -48,6 +48,7 @@ class RefereeParts:
         """Build a part; see `federation.parts.source.PartSource`.
 
         Raises:
+            FailedPartError: If it is one of the workspace that cannot be built, whyever.
             SandboxError: If the kernel cannot confine a referee.
         """
         if not of_workspace(kind, component):
@@ -58,7 +59,7 @@ class RefereeParts:
         try:
             return guarded(kind, name, _MADE[kind](part, facts, component.template))
         except (ValueError, LookupError, TypeError) as mistake:
-            raise PlanError(f"{name} is not what one must be: {mistake}", place=f"{place}.template") from mistake
+            raise part_failed(name, f"is not what one must be: {mistake}") from mistake
 
     def close(self) -> None:
         """End the referees."""
@@ -70,21 +71,12 @@ def _remembers(facts: Facts) -> bool:
     return facts.get("remembers") is True
 
 
-def _slots(facts: Facts) -> tuple[str, ...]:
-    slots = tuple(facts["slots"])
-    if len(slots) > MOST_SLOTS or len({*slots}) != len(slots):
-        raise ValueError(f"it keeps {len(slots)} slots; {MOST_SLOTS} are the most, each once")
-    if not all(isinstance(slot, str) and slot.isidentifier() and slot.isascii() and len(slot) <= 64 for slot in slots):
-        raise ValueError("the name of a slot is an identifier")
-    return slots
-
-
 def _rule(part: RemotePart, facts: Facts, _: str) -> object:
     match facts["ways"][0]:
         case "factors":
             return RemoteLinearRule(part)
         case "begin":
-            return RemotePassRule(part, _slots(facts))
+            return RemotePassRule(part, slots_of(facts["slots"]))
         case "gram_factors":
             return RemoteGramRule(part)
         case "reduce":
@@ -105,8 +97,8 @@ _MADE: Mapping[str, Callable[[RemotePart, Facts, str], object]] = {
     "controller": lambda part, facts, _: RemoteController(part, _remembers(facts)),
     "validator": _validator,
     "aggregation": _rule,
-    "server_optimizer": lambda part, facts, _: RemoteServerOptimizer(part, _slots(facts)),
+    "server_optimizer": lambda part, facts, _: RemoteServerOptimizer(part, slots_of(facts["slots"])),
     "server_algorithm": lambda part, facts, _: RemoteServerAlgorithm(
-        part, _slots(facts), facts.get("averages") is True, facts.get("sums") is True
+        part, slots_of(facts["slots"]), facts.get("averages") is True, facts.get("sums") is True
     ),
 }

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from openfl_like.aggregation.guarded import check_numbers
 from openfl_like.aggregation.steps import Vector
 from openfl_like.federation.failure import part_failed
 from openfl_like.processes.referee.client import Given, PartCall, Pull, Referee, nothing
@@ -70,12 +71,7 @@ class RemotePart:
 
     def check(self, found: Sequence[Array], shapes: Sequence[tuple[int, ...]], shown: Sequence[Vector]) -> None:
         """Look at arrays that were answered; raises as `numbers`."""
-        told = [f"{array.dtype}{list(array.shape)}" for array in found]
-        wanted = [f"float64{list(shape)}" for shape in shapes]
-        if told != wanted:
-            raise part_failed(self.name, f"answered {', '.join(told) or 'nothing'} instead of {', '.join(wanted)}")
-        if not all(np.isfinite(array).all() for array in found) and all(np.isfinite(array).all() for array in shown):
-            raise part_failed(self.name, "answered a value that is not finite")
+        check_numbers(self.name, found, shapes, shown)
 
     def _read(self, given: Given, read: Callable[[Any], Value]) -> Value:
         try:

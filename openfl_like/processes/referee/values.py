@@ -19,14 +19,13 @@ from openfl_like.federation.control.decision import (
 )
 from openfl_like.federation.participation.selection import SelectionView
 from openfl_like.federation.participation.work import WorkView
+from openfl_like.federation.parts.guards import MOST_STATE
 from openfl_like.federation.task import Update, Work
 from openfl_like.federation.validation.verdict import UpdateVerdict
 from openfl_like.tensors.named import Schema, TensorSpec
 
 MOST_TEXT = 2000
 """Characters of a text that a part answers."""
-MOST_STATE = 1 << 20
-"""Characters of what a controller remembers: it is in the record of every round."""
 _DECISIONS: Mapping[str, TypeAdapter[Any]] = {
     kind.kind: TypeAdapter(kind) for kind in (EndExperiment, SkipSite, WeighSite, SetArgument)
 }

@@ -6,13 +6,13 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openfl_like.errors import ConflictError
+from openfl_like.errors import ConflictError, WorkspacePartError
 from openfl_like.failpoints import failpoint
-from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind
+from openfl_like.federation.failure import MAX_MESSAGE, MAX_NAME, Failure, FailureKind, bounded
 from openfl_like.processes.child import Child, describe_exit
 from openfl_like.processes.standby import Standby
 from openfl_like.tasks import TaskOwner
@@ -40,12 +40,14 @@ class AggregatorProcess:
         address: Where it listens.
         silent: Whether it had to be ended since it did not answer any more.
         error: Class of the error that it told of before it ended.
+        part: What a part of the workspace did that it told of; None: nothing.
     """
 
     child: Child
     address: str = ""
     silent: bool = False
     error: str = ""
+    part: Failure | None = None
 
     @classmethod
     async def start(
@@ -102,6 +104,8 @@ class AggregatorProcess:
     async def post_mortem(self) -> Failure:
         """End it if it has not ended, and say how it ended."""
         code = await self.end(grace_s=0.0)
+        if self.part is not None:  # that is the cause, and not that the Aggregator has ended over it
+            return replace(self.part, exit_code=code)
         last = self.child.last_line()
         how = "it did not answer any more" if self.silent else describe_exit(code)
         text = how + (f"; last line: {last}" if last else "")
@@ -123,6 +127,11 @@ class AggregatorProcess:
         error = told.get("error")
         if isinstance(error, dict):
             self.error = str(error.get("name", ""))[:MAX_NAME]
+            if self.error == WorkspacePartError.__name__:
+                file, _, line = str(error.get("place", "")).rpartition(":")
+                number = int(line) if line.isdecimal() and len(line) < 10 else 0
+                message = bounded(str(error.get("message", "")))
+                self.part = Failure(FailureKind.PART, message, file=bounded(file, MAX_NAME), line=number)
 
     async def _read_out(self) -> None:
         """Take what it may write, so that it can go on writing."""

@@ -43,6 +43,7 @@ from openfl_like.federation.supervision.scheduler import Scheduler
 from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import thaw
+from openfl_like.plan.section import PartOrigin
 from openfl_like.processes.ownership import kill_owned
 from openfl_like.processes.sandbox.confinement import available
 from openfl_like.processes.standby import Standby
@@ -293,8 +294,9 @@ class Director:
         return FileWithManifest(path, await asyncio.to_thread(check_file, path, version.digest))
 
     def server_info(self) -> ServerInfo:
-        """Return what every shard must be like, and what time it is here."""
-        return ServerInfo(__version__, time.time(), self.settings.agreed)
+        """Return what every shard must be like, what time it is here, and what a plan may bring."""
+        runs_parts = self.settings.part_origin is PartOrigin.WORKSPACE
+        return ServerInfo(__version__, time.time(), self.settings.agreed, runs_parts)
 
     async def status(self) -> DirectorStatus:
         """Say how the Director is."""

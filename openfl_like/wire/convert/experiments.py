@@ -240,9 +240,11 @@ def status_from(message: pb.DirectorStatus) -> DirectorStatus:
 def server_info_to(value: ServerInfo) -> pb.ServerInfo:
     """Return the message of a Director's greeting."""
     interfaces = [interface_to(one) for one in value.interfaces]
-    return pb.ServerInfo(version=value.version, time=value.time, interfaces=interfaces)
+    runs_parts = value.workspace_parts
+    return pb.ServerInfo(version=value.version, time=value.time, interfaces=interfaces, workspace_parts=runs_parts)
 
 
 def server_info_from(message: pb.ServerInfo) -> ServerInfo:
     """Return a Director's greeting."""
-    return ServerInfo(message.version, message.time, tuple(interface_from(one) for one in message.interfaces))
+    interfaces = tuple(interface_from(one) for one in message.interfaces)
+    return ServerInfo(message.version, message.time, interfaces, message.workspace_parts)

@@ -625,14 +625,16 @@ class DirectorStatus(_message.Message):
     def __init__(self, version: _Optional[str] = ..., problems: _Optional[_Iterable[str]] = ..., queued: _Optional[int] = ..., running: _Optional[int] = ..., envoys: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., places: _Optional[int] = ...) -> None: ...
 
 class ServerInfo(_message.Message):
-    __slots__ = ("version", "time", "interfaces")
+    __slots__ = ("version", "time", "interfaces", "workspace_parts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     INTERFACES_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_PARTS_FIELD_NUMBER: _ClassVar[int]
     version: str
     time: float
     interfaces: _containers.RepeatedCompositeFieldContainer[Interface]
-    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ...) -> None: ...
+    workspace_parts: bool
+    def __init__(self, version: _Optional[str] = ..., time: _Optional[float] = ..., interfaces: _Optional[_Iterable[_Union[Interface, _Mapping]]] = ..., workspace_parts: bool = ...) -> None: ...
 
 class Interface(_message.Message):
     __slots__ = ("name", "sample_shape", "target_shape")

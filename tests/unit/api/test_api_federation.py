@@ -13,6 +13,7 @@ import pytest
 from openfl_like.api import reconnect as outage
 from openfl_like.api.checkpoints import CheckpointFiles
 from openfl_like.api.client import AsyncFederation
+from openfl_like.api.dry_run import dry_run_of
 from openfl_like.api.experiments import Experiments
 from openfl_like.api.federation import Federation
 from openfl_like.errors import (
@@ -33,6 +34,7 @@ from openfl_like.federation.parties import (
     LogLines,
     LogQuery,
     RemovedExperiment,
+    ServerInfo,
     ShardFacts,
 )
 from openfl_like.federation.ports import CheckpointOffer, Submission
@@ -41,6 +43,7 @@ from openfl_like.pki.files import Credentials
 from openfl_like.pki.roles import Role
 from openfl_like.pki.signing import verify_submitter
 from openfl_like.plan.bundles.bundle import unpack
+from openfl_like.plan.bundles.packing import Packing
 from openfl_like.plan.workspace import create_workspace
 from openfl_like.services.director.settings import DirectorFile
 from openfl_like.store.checkpoint import read_checkpoint
@@ -72,6 +75,7 @@ class ScriptedClient:
         self.bundles: list[bytes] = []
         self.queries: list[LogQuery] = []
         self.offers: list[CheckpointOffer] = []
+        self.workspace_parts = False
         self.closed = self.stream_closed = self.stored = False
         self.failures: list[FederationError] = []
         self.reached = True
@@ -84,6 +88,9 @@ class ScriptedClient:
         if self.failures:
             raise self.failures.pop(0)
         return SUMMARY
+
+    async def server_info(self) -> ServerInfo:
+        return ServerInfo("0.2.0", 1.0, (), self.workspace_parts)
 
     async def experiments(self) -> list[ExperimentSummary]:
         return [SUMMARY]
@@ -152,7 +159,7 @@ async def connection(address: str, credentials: Credentials) -> AsyncIterator[As
         yield AsyncFederation(
             cast("DirectorClient", fake),
             cast("EnvoysClient", fake),
-            Experiments(experiments, credentials),
+            Experiments(experiments, credentials, cast("DirectorClient", fake)),
             CheckpointFiles(experiments, credentials),
         )
     finally:
@@ -204,6 +211,24 @@ def test_errors_come_as_they_are(federation: Federation) -> None:
     with pytest.raises(NotFoundError, match="no experiment 'ghost'"):
         federation.experiment("ghost")
     assert federation.experiments() == [SUMMARY]
+
+
+def test_a_director_is_asked_before_packing_whether_it_runs_parts_of_a_workspace(
+    federation: Federation, tmp_path: Path
+) -> None:
+    packed: list[Packing] = []
+    plan = create_workspace(tmp_path / "study", "numpy_parts") / "plan.yaml"
+    with pytest.raises(PlanError, match="this Director runs none") as caught:
+        federation.submit(plan, on_packed=packed.append)
+    with pytest.raises(PlanError, match="this Director runs none"):
+        federation.ask(lambda client: dry_run_of(client, plan, on_packed=packed.append))
+    assert packed == []
+    assert str(caught.value).count("referee: process") == 1
+    assert caught.value.problems[0] == "selector.template: src.decisions:LeastAsked"
+    assert len(caught.value.problems) == 6
+    client().workspace_parts = True
+    assert federation.submit(plan, on_packed=packed.append) == SUMMARY
+    assert len(packed) == 1
 
 
 def test_a_submission_is_packed_and_signed(federation: Federation, pki: ThrowAwayFederation, tmp_path: Path) -> None:

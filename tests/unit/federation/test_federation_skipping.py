@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from played import PlayedExperiment
 
-from openfl_like.federation.announcements import Announced, RoundFinished, RoundSkipped
+from openfl_like.federation.announcements import Announced, ExperimentEnded, RoundFinished, RoundSkipped
 from openfl_like.federation.events import (
     Aggregate,
     CollaboratorJoined,
@@ -24,6 +24,8 @@ from openfl_like.federation.experiment import Experiment
 from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.history.rounds import round_records
 from openfl_like.federation.lifecycle import MOST_SKIPPED
+from openfl_like.federation.participation.selection import AllSelector, SelectionView
+from openfl_like.federation.parts.source import REGISTERED, PartSource
 from openfl_like.federation.status import Status
 from openfl_like.federation.task import Assignment, Phase, Update
 from openfl_like.plan.schema import Plan
@@ -48,8 +50,14 @@ def plan_with(rounds: int = 3, policy: str = "skip") -> Plan:
 class Federation(PlayedExperiment):
     """Three sites that answer at once, except those that fail, or are silent, in a round."""
 
-    def __init__(self, plan: Plan, fails: dict[int, str] | None = None, silent: dict[int, str] | None = None) -> None:
-        super().__init__(Experiment("exp-1", plan, ("a", "b", "c"), "given"))
+    def __init__(
+        self,
+        plan: Plan,
+        fails: dict[int, str] | None = None,
+        silent: dict[int, str] | None = None,
+        parts: PartSource = REGISTERED,
+    ) -> None:
+        super().__init__(Experiment("exp-1", plan, ("a", "b", "c"), "given", parts=parts))
         self.fails, self.silent = fails or {}, silent or {}
 
     def start(self) -> None:
@@ -153,8 +161,43 @@ def test_a_selector_that_chooses_too_few_is_not_waited_for() -> None:
     federation.start()
     assert federation.experiment.status is Status.FAILED
     assert federation.experiment.reason == (
-        "round 2: the selector chooses 1 of 3 collaborators, and 2 are needed (selector.settings, participation)"
+        "round 2: the selector 'fixed' chooses 1 of 3 collaborators, and 2 are needed "
+        "(selector.settings, participation)"
     )
+
+
+class Picky(AllSelector):
+    """Wants all, and chooses the first ones of those that are here."""
+
+    def select(self, view: SelectionView) -> tuple[str, ...]:
+        return tuple(view.present[: view.round - 1]) if view.round < 3 else tuple(view.present)
+
+
+class PickyParts:
+    """Parts of which the selector is picky."""
+
+    def build(self, kind: str, component: Component, place: str) -> object:
+        return Picky() if place == "selector" else REGISTERED.build(kind, component, place)
+
+
+def picky(policy: str) -> Federation:
+    federation = Federation(plan_with(policy=policy), parts=PickyParts())
+    federation.start()
+    return federation
+
+
+def test_a_selector_that_leaves_out_those_who_are_here_is_named_at_once() -> None:
+    experiment = picky("quorum").experiment
+    told = "round 1: the selector 'all' chose nobody of 3 who are here, and 2 are needed"
+    assert (experiment.status, experiment.reason) == (Status.FAILED, told)
+    (ended,) = picky("quorum").told(ExperimentEnded)
+    assert ended.failure == Failure(FailureKind.SELECTION, told, round=1)
+
+
+def test_such_rounds_are_skipped_where_the_plan_says_so() -> None:
+    federation = picky("skip")
+    assert [told.round for told in federation.told(RoundSkipped)] == [1, 2]
+    assert federation.experiment.status is Status.FINISHED
 
 
 def test_rounds_for_which_it_chooses_too_few_are_skipped_and_not_for_ever() -> None:

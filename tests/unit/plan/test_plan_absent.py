@@ -8,8 +8,8 @@ from openfl_like.errors import PlanError
 from openfl_like.plan.absent import absent_classes
 from openfl_like.plan.bundles.packing import packing_of
 from openfl_like.plan.load import load_plan, workspace_of
-from openfl_like.plan.members import DATA_LOADER, TASK_RUNNER
-from openfl_like.plan.mistakes import Mistake
+from openfl_like.plan.members import DATA_LOADER, TASK_RUNNER, unlike, workspace_parts
+from openfl_like.plan.mistakes import Mistake, dotted
 from openfl_like.plan.schema import Plan
 from openfl_like.plan.section import Component
 from openfl_like.plan.workspace import installed_plans, plan_path
@@ -118,3 +118,89 @@ def test_every_shipped_plan_names_what_is_there(name: str) -> None:
     lost = plan.model_copy(update={"task_runner": Component(template=f"{plan.task_runner.template}s")})
     if ":" in lost.task_runner.template:
         assert absent_classes(workspace_of(path, plan), lost) != []
+
+
+PARTS = """
+from openfl_like.federation.participation.selection import AllSelector
+from elsewhere import Other
+
+class Alternate(AllSelector):
+    def wanted(self, view): ...
+
+class Chooses:
+    def wanted(self, view): ...
+    def eligible(self, names): ...
+    def selects(self, view): ...
+
+class Unknown(Other): ...
+
+class Average:
+    def reduce(self, blocks, weights): ...
+
+class Kept:
+    def begin(self, weights, number): ...
+
+class Half:
+    slots = ()
+    averages = False
+    def weigh(self): ...
+    def step(self): ...
+    def own(self): ...
+"""
+
+
+def rounds(place: Path, **changes: object) -> list[tuple[str, str, str]]:
+    plan = Plan.model_validate(plan_with("src.net:ClinicRunner").model_dump(mode="json") | changes)
+    return [(dotted(found.path), found.problem, found.cure) for found in absent_classes(place, plan)]
+
+
+def test_parts_of_a_round_are_looked_for_and_at_without_running_them(tmp_path: Path) -> None:
+    place = workspace(tmp_path, mine=PARTS)
+    assert (
+        rounds(
+            place,
+            selector={"template": "src.mine:Alternate"},
+            evaluation_selector={"template": "src.mine:Unknown"},
+            aggregation={
+                "template": "src.mine:Average",
+                "rules": [{"match": "b", "rule": {"template": "src.mine:Average"}}],
+            },
+            algorithm={"template": "src.mine:Half", "server": "src.mine:Half"},
+            controllers=[{"template": "installed_there.mine:Some"}],
+        )
+        == []
+    )
+    lacking = "the class {} does not have what one must have: "
+    assert rounds(
+        place,
+        selector={"template": "src.mine:Alternat"},
+        evaluation_selector={"template": "src.mine:Chooses"},
+        work={"template": "src.mind:Works"},
+        aggregation={"template": "src.mine:Kept", "rules": [{"match": "b", "rule": {"template": "src.mine:Avrage"}}]},
+        algorithm={"template": "src.mine:Half", "server": "src.mine:Average"},
+    ) == [
+        ("selector.template", "the module src.mine has no 'Alternat'", "did you mean 'Alternate'?"),
+        (
+            "evaluation_selector.template",
+            f"{lacking.format('Chooses')}wanted, eligible, select",
+            "did you mean 'select' by its 'selects'?",
+        ),
+        ("work.template", "there is no module 'src.mind' in the workspace", "did you mean 'src.mine'?"),
+        (
+            "aggregation.template",
+            f"{lacking.format('Kept')}factors or slots, begin or gram_factors or reduce",
+            "see docs/workspace-parts.md",
+        ),
+        ("aggregation.rules[0].rule.template", "the module src.mine has no 'Avrage'", "did you mean 'Average'?"),
+        (
+            "algorithm.server",
+            f"{lacking.format('Average')}slots, averages, weigh, step, own",
+            "see docs/workspace-parts.md",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("plan", installed_plans())
+def test_nothing_is_said_of_the_parts_of_a_round_of_what_is_installed(plan: str) -> None:
+    found = load_plan(plan_path(plan))
+    assert [part for part in workspace_parts(found) if any(unlike(workspace_of(plan_path(plan), found), part))] == []

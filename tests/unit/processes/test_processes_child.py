@@ -1,6 +1,7 @@
 """What is said of child processes and their lines."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from typing import cast
 import psutil
 import pytest
 
+from openfl_like.federation.failure import Failure, FailureKind
 from openfl_like.federation.parties import LogLines
 from openfl_like.processes.child import FURTHER_NAMES, Child, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
@@ -235,6 +237,16 @@ async def test_an_aggregator_that_tells_of_its_error_is_let_end_by_itself() -> N
     process = await AggregatorProcess.start(cast("Standby", Ready(listening)), (), lambda _: None)
     assert process.address == "here:1"
     await process.end(grace_s=0.0)
+
+
+async def test_what_a_part_of_the_workspace_did_is_why_its_aggregator_ended() -> None:
+    error = {"name": "WorkspacePartError", "message": "the selector 'src.a:B' raised KeyError: 1", "place": "a.py:7"}
+    script = f"import sys; print({json.dumps(json.dumps({'ok': False, 'error': error}))}, flush=True); sys.exit(2)"
+    with pytest.raises(AggregatorLostError) as caught:
+        await AggregatorProcess.start(cast("Standby", Ready(script)), (), lambda _: None)
+    said = Failure(FailureKind.PART, "the selector 'src.a:B' raised KeyError: 1", file="a.py", line=7, exit_code=2)
+    assert caught.value.failure == said
+    assert str(said) == "the selector 'src.a:B' raised KeyError: 1 (a.py:7)"
 
 
 async def test_the_end_of_a_child_is_noticed_at_once_whoever_holds_its_pipes() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openfl_like import registry
-from openfl_like.errors import NotFoundError, PlanError
+from openfl_like.errors import PlanError
 from openfl_like.federation.failure import FailedPartError
 from openfl_like.federation.participation.selection import AllSelector, SelectionView
 from openfl_like.federation.parts.source import REGISTERED, WorkspaceParts
@@ -63,6 +63,19 @@ def test_what_cannot_be_loaded_is_told_with_its_line(tmp_path: Path, code: str, 
     assert caught.value.failure.line == 1
 
 
-def test_a_class_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="needs the module 'mine'"):
-        WorkspaceParts(tmp_path).build("selector", Component(template="mine:Mine"), "selector")
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (
+            "mine:Mine",
+            "the selector 'mine:Mine' cannot be built: the module 'mine' has no 'Mine'; did you mean 'Mind'?",
+        ),
+        ("mine:Other", "the selector 'mine:Other' cannot be built: the module 'mine' has no 'Other'"),
+        ("his:Mine", "cannot be built: the module 'his' is neither in the workspace nor installed"),
+    ],
+)
+def test_what_is_not_there_is_named(tmp_path: Path, template: str, told: str) -> None:
+    (tmp_path / "mine.py").write_text("class Mind: ...\n")
+    with pytest.raises(FailedPartError) as caught:
+        WorkspaceParts(tmp_path).build("selector", Component(template=template), "selector")
+    assert caught.value.failure.message.endswith(told)

@@ -348,7 +348,7 @@ ROUND_TRIPS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], Any], Calla
         status_to,
         status_from,
     ),
-    "server info": (st.builds(ServerInfo, text, number, interfaces), server_info_to, server_info_from),
+    "server info": (st.builds(ServerInfo, text, number, interfaces, st.booleans()), server_info_to, server_info_from),
     "envoy": (envoys, envoy_to, envoy_from),
     "series": (courses(), wire_devices.series_to, wire_devices.series_from),
     "detail": (
