@@ -69,6 +69,11 @@ def called(
         raise part_failed(part, f"cannot be {doing}: it {what}" if doing else what, file, line) from error
 
 
+def decided(part: str, function: Callable[[], Result]) -> Result:
+    """Call code of the workspace that decides or checks: it has nothing to refuse; see `called`."""
+    return called(part, function, passed=(FailedPartError,))
+
+
 def _raised_at(error: Exception) -> tuple[str, int]:
     """Return the innermost line that is none of ours, and of no installed package."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -130,23 +135,23 @@ class GuardedSelector:
     @property
     def needs(self) -> Collection[Needs]:
         """What it goes by that not every experiment has."""
-        return frozenset(called(self.name, lambda: [Needs(need) for need in getattr(self.inner, "needs", ())]))
+        return frozenset(decided(self.name, lambda: [Needs(need) for need in getattr(self.inner, "needs", ())]))
 
     def wanted(self, view: SelectionView) -> int:
         """See `Selector`; at least 0, and no more than may be chosen."""
-        found = called(self.name, lambda: self.inner.wanted(view))
+        found = decided(self.name, lambda: self.inner.wanted(view))
         if type(found) is not int or found < 0:
             raise part_failed(self.name, f"wants {shown(found)} updates, which is no number of them")
         return min(found, len(view.eligible))
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
         """See `Selector`."""
-        found = called(self.name, lambda: self.inner.eligible(names))
+        found = decided(self.name, lambda: self.inner.eligible(names))
         return names if found is names else _names(self.name, found, names)
 
     def select(self, view: SelectionView) -> Names:
         """See `Selector`."""
-        found = _names(self.name, called(self.name, lambda: self.inner.select(view)), view.present)
+        found = _names(self.name, decided(self.name, lambda: self.inner.select(view)), view.present)
         if len(found) > view.count:
             raise part_failed(self.name, f"chose {len(found)} sites where {view.count} are wanted")
         return found
@@ -177,7 +182,7 @@ class GuardedAssigner:
 
     def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:
         """See `Assigner`."""
-        dealt = called(self.name, lambda: self.inner.deal(collaborators, tasks, seed))
+        dealt = decided(self.name, lambda: self.inner.deal(collaborators, tasks, seed))
         found = {}
         for collaborator, theirs in _items(self.name, dealt, collaborators):
             if not isinstance(theirs, list | tuple) or not {*theirs} <= {*tasks}:
@@ -205,7 +210,7 @@ class GuardedWork:
 
     def assign(self, view: WorkView) -> Mapping[str, Work]:
         """See `WorkPolicy`."""
-        given = _items(self.name, called(self.name, lambda: self.inner.assign(view)), view.names)
+        given = _items(self.name, decided(self.name, lambda: self.inner.assign(view)), view.names)
         return {site: self._checked(site, work) for site, work in given}
 
     def _checked(self, site: str, work: object) -> Work:
@@ -236,7 +241,7 @@ class GuardedController:
 
     def decide(self, view: ControlView) -> Control:
         """See `Controller`; the state is as it will be in the record."""
-        found = called(self.name, lambda: self.inner.decide(view))
+        found = decided(self.name, lambda: self.inner.decide(view))
         if not isinstance(found, Control):
             raise part_failed(self.name, f"decided {shown(found)}, which is no Control")
         if not isinstance(found.decisions, list | tuple):
@@ -288,7 +293,7 @@ class GuardedValidator:
 
     def check(self, update: object, base: object, facts: "Update") -> str:
         """See `Validator`."""
-        found = called(self.name, lambda: self.inner.check(update, base, facts))
+        found = decided(self.name, lambda: self.inner.check(update, base, facts))
         if not isinstance(found, str):
             raise part_failed(self.name, f"answered {shown(found)}, which is no text")
         return found

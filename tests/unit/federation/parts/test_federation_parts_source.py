@@ -79,3 +79,25 @@ def test_what_is_not_there_is_named(tmp_path: Path, template: str, told: str) ->
     with pytest.raises(FailedPartError) as caught:
         WorkspaceParts(tmp_path).build("selector", Component(template=template), "selector")
     assert caught.value.failure.message.endswith(told)
+
+
+@pytest.mark.parametrize("error", ["UpdateRefusedError", "PlanError"])
+@pytest.mark.parametrize(
+    ("kind", "base", "method"),
+    [
+        ("selector", "openfl_like.federation.participation.selection:AllSelector", "wanted(self, view)"),
+        ("validator", "openfl_like.aggregation.validators:Finite", "check(self, update, base, facts)"),
+    ],
+)
+def test_what_decides_or_checks_cannot_blame_a_site_or_the_plan(
+    tmp_path: Path, kind: str, base: str, method: str, error: str
+) -> None:
+    module, _, name = base.partition(":")
+    (tmp_path / "mine.py").write_text(
+        f"from {module} import {name}\nfrom openfl_like.errors import {error}\n"
+        f"class Mine({name}):\n    def {method}: raise {error}('the site did it')\n"
+    )
+    part = WorkspaceParts(tmp_path).build(kind, Component(template="mine:Mine"), kind)
+    given = (SelectionView.of(("a",)),) if kind == "selector" else (None, None, None)
+    with pytest.raises(FailedPartError, match=f"raised {error}: the site did it"):
+        getattr(part, method.partition("(")[0])(*given)

@@ -114,7 +114,7 @@ def test_numbers_of_numpy_are_told_as_plain_ones() -> None:
     site.begin()
     site.progress.epoch_begins(np.int64(1), np.int32(3), np.int64(12))  # type: ignore[arg-type]  # as loops have them
     site.now += EACH_S
-    site.progress.batch_done(np.int64(4), np.float32(0.5), {"grip": np.float64(2.0)})  # type: ignore[arg-type]
+    site.progress.batch_done(np.int64(4), np.float32(0.5), {"grip": np.float64(2.0)})  # type: ignore[arg-type] # a loop of one's own may
     (told,) = site.told
     assert json.loads(json.dumps(fields_of(told))) == {
         **fields_of(TaskProgress(3, Phase.TRAIN, "train", 1, 3, 1, 4, 12)),
