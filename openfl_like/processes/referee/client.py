@@ -16,6 +16,7 @@ import numpy as np
 from openfl_like.errors import FederationError, PlanError, SandboxError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError, bounded, part_failed
 from openfl_like.processes.child import describe_exit
+from openfl_like.processes.ownership import MARK
 from openfl_like.processes.referee.channel import LEAST_MEMORY, Channel, ClosedError, Memory, aligned
 from openfl_like.processes.referee.child import COMMAND
 from openfl_like.processes.referee.limits import START_S, RefereeLimits
@@ -31,8 +32,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1",
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
-PASSED_ON = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""Of our environment: what the interpreter may need to start, and what the bits of BLAS depend on."""
+PASSED_ON = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", MARK)
+"""Of our environment: what the interpreter may need to start, what the bits of BLAS depend on, and whose it is."""
 Pull = Callable[[Sequence[Any]], Array]
 """Gives what a part asks back for; raises ValueError if there is no such thing."""
 
