@@ -38,8 +38,9 @@ _CLONE_THREAD = 0x00010000
 _KILL, _TGKILL, _FCNTL, _IOCTL = Numbers(62, 129), Numbers(234, 131), Numbers(72, 25), Numbers(16, 29)
 _OWNERS_BY_FCNTL, _OWNERS_BY_IOCTL = (8, 15), (0x8901, 0x8902)
 """Who is signalled when a file has something to read: F_SETOWN, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP."""
-_PRCTL, _PARENT_DEATH = Numbers(157, 167), 1
-"""Whoever could change the signal that comes with the end of its parent (PR_SET_PDEATHSIG) would outlive it."""
+_PRCTL, _BOUND = Numbers(157, 167), (1, 4)
+"""Whoever could change the signal that comes with the end of its parent (PR_SET_PDEATHSIG) would outlive it, and
+whoever could hide (PR_SET_DUMPABLE) would not be looked at."""
 _SEALED: Mapping[str, Numbers] = {
     "fork": Numbers(57, None), "vfork": Numbers(58, None),
     "socket": Numbers(41, 198), "socketpair": Numbers(53, 199),
@@ -177,7 +178,7 @@ def sealing_program(machine: str, itself: int) -> bytes:
     thread = first + _instruction(_IF_ANY_BIT, _CLONE_THREAD, yes=1) + refused + _answer(_ALLOW)
     own = first + _instruction(_IF_EQUAL, itself, yes=1) + refused + _answer(_ALLOW)
     blocks = [(numbers, refused) for numbers in _SEALED.values()]
-    bound = first + _instruction(_IF_EQUAL, _PARENT_DEATH, no=1) + refused + _answer(_ALLOW)
+    bound = first + b"".join(_instruction(_IF_EQUAL, value, no=1) + refused for value in _BOUND) + _answer(_ALLOW)
     blocks += [(_CLONE, thread), (_KILL, own), (_TGKILL, own), (_PRCTL, bound)]
     for numbers, values in ((_FCNTL, _OWNERS_BY_FCNTL), (_IOCTL, _OWNERS_BY_IOCTL)):
         looked = b"".join(_instruction(_IF_EQUAL, value, no=1) + refused for value in values)

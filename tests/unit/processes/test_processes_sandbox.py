@@ -82,6 +82,7 @@ def test_a_worker_decides_when_and_where_itself_runs_and_nobody_else(
     ("call", "arguments", "expected"),
     [
         ((157, 167), (1, 0), REFUSED),  # PR_SET_PDEATHSIG
+        ((157, 167), (4, 0), REFUSED),  # PR_SET_DUMPABLE
         ((157, 167), (15,), ALLOWED),  # PR_SET_NAME
         ((112, 157), (), REFUSED),  # setsid
         ((109, 154), (0, 0), REFUSED),  # setpgid
