@@ -26,7 +26,7 @@ from openfl_like.aggregation.combining import (
     state_name,
 )
 from openfl_like.aggregation.gram import GramPass, mixed
-from openfl_like.aggregation.passes import MAPPED_ELEMENTS, run_pass
+from openfl_like.aggregation.passes import MAPPED_ELEMENTS, looked_through, run_pass
 from openfl_like.aggregation.rules import AggregationRule, BlockRule, GramRule, LinearRule, PassRule
 from openfl_like.aggregation.server_optimizers import ServerOptimizer
 from openfl_like.aggregation.spans import Executor, Spans, inline
@@ -224,9 +224,10 @@ def aggregate_files(
         factors, bases = [item.factor for item in ordered], [item.base for item in ordered]
         files = counted(files, factors, bases, start.model, stack)
         sources = _sources(recipe, files, start, stack, frozenset(own))
-        step = recipe.begin(contributors)
-        while not isinstance(step, Linear | Blockwise):
-            step = step.end(run_pass(step, sources, executor, len(recipe.rule_slots), sizes.pass_elements))
+        step = looked_through(
+            recipe.begin(contributors),
+            lambda look: run_pass(look, sources, executor, len(recipe.rule_slots), sizes.pass_elements),
+        )
         check_factors(step, len(files))
         weighed = step
         if recipe.algorithm is not None and recipe.algorithm.averages and isinstance(step, Linear):

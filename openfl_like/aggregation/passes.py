@@ -1,12 +1,13 @@
 """A rule's look at all updates: what it sees is added up in one order, whoever sees it and when."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
 from openfl_like.aggregation.combining import LEAST_ELEMENTS, SCRATCH_ELEMENTS, Sources, View, fill_rows, is_looked_at
 from openfl_like.aggregation.spans import Executor, Spans
-from openfl_like.aggregation.steps import Block, Pass, Vector
+from openfl_like.aggregation.steps import Block, Blockwise, Linear, Pass, Step, Vector
 from openfl_like.errors import UpdateRefusedError
 from openfl_like.tensors.named import TensorSpec
 
@@ -15,6 +16,26 @@ WIDEST_ELEMENTS = 8192
 """The most columns of a block, so that sums of products stay in the second-level cache with a few updates, too."""
 MAPPED_ELEMENTS = 4 << 20
 """About how many elements of all updates together a thread has mapped before it lets the pages go."""
+MOST_PASSES = 64
+"""So often a rule may look at all updates before it says how they are combined; built-in ones need few."""
+
+
+def looked_through(step: Step, look: Callable[[Pass], Vector]) -> Linear | Blockwise:
+    """Have a rule look at all updates as often as it wants to.
+
+    Args:
+        step: Its first step.
+        look: Has a pass see everything, and adds up what it gives.
+
+    Raises:
+        UpdateRefusedError: If it does not come to an end.
+    """
+    passes = 0
+    while not isinstance(step, Linear | Blockwise):
+        if passes == MOST_PASSES:
+            raise UpdateRefusedError(f"the rule wants to look at all updates more than {MOST_PASSES} times")
+        step, passes = step.end(look(step)), passes + 1
+    return step
 
 
 class _Total:

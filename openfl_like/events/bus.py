@@ -18,7 +18,8 @@ from openfl_like.federation.task import DevicesWorked
 from openfl_like.federation.validation.scoring import UpdatesScored
 
 RECENT = 1024
-MOST_AT_ONCE = 256
+MOST_AT_ONCE, MOST_BYTES = 256, 1 << 20
+"""So many events are handed on together, and about so many bytes of them: well below what a message may have."""
 PAUSE_S = 0.1
 """Listeners are woken once in so long: with short rounds, waking them for each event would cost more than the round."""
 ROUTINE = frozenset(
@@ -34,9 +35,17 @@ def _on_the_loop(delay_s: float, callback: Callable[[], None]) -> object:
 
 
 def batched(events: Sequence[Announced]) -> Iterator[list[Announced]]:
-    """Cut events into lists that fit into a message."""
-    for start in range(0, len(events), MOST_AT_ONCE):
-        yield list(events[start : start + MOST_AT_ONCE])
+    """Cut events into lists that fit into a message; one that is larger alone has a list of its own."""
+    batch, size = list[Announced](), 0
+    for event in events:
+        own = len(event.fields_json.encode())
+        if batch and (len(batch) == MOST_AT_ONCE or size + own > MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(event)
+        size += own
+    if batch:
+        yield batch
 
 
 class EventBus:

@@ -11,7 +11,8 @@ class CallbackEnd(StrEnum):
     Attributes:
         RAISED: Its code raised.
         SILENT: It did not come to an end with what it was given.
-        FULL: Its files have grown beyond what it may write.
+        FULL: Its files, open ones without a name among them, have grown beyond what it may write, or it has too many
+            files or threads.
         DIED: Its process ended.
     """
 

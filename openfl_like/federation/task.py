@@ -188,6 +188,10 @@ MAX_METRICS = 1000
 MAX_NAME_LENGTH = 200
 
 
+MAX_NAMES_BYTES = 1 << 16
+"""Of the names of all metrics of an answer, as UTF-8: they are in the record and in messages of every round."""
+
+
 def undefined_metrics(update: Update) -> dict[str, dict[str, float]]:
     """Return the metrics that are not finite numbers, which count for nothing: task name -> metric name -> value."""
     found: dict[str, dict[str, float]] = {}
@@ -227,6 +231,10 @@ def check_facts(update: Update) -> str:
 def _check_metrics(update: Update) -> str:
     if len(update.metrics) > MAX_METRICS or sum(map(len, update.metrics.values())) > MAX_METRICS:
         return f"it has more than {MAX_METRICS} metrics"
+    names = (*update.metrics, *(name for metrics in update.metrics.values() for name in metrics))
+    size = sum(len(name.encode(errors="surrogatepass")) for name in names)
+    if size > MAX_NAMES_BYTES:
+        return f"the names of its metrics have {size:,} bytes, more than {MAX_NAMES_BYTES:,}"
     for task, metrics in update.metrics.items():
         for name, value in metrics.items():
             if len(task) > MAX_NAME_LENGTH or len(name) > MAX_NAME_LENGTH:

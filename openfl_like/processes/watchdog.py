@@ -40,6 +40,18 @@ async def watch_child(
             child.kill()
 
 
+async def note_descendants(notes: Path, *, look_s: float = LOOK_S) -> None:
+    """List all who descend from this process in a file, again and again, for whoever comes after us."""
+    family = frozenset[int]()
+    while True:
+        found = frozenset(await asyncio.to_thread(descendants))
+        if found != family:
+            family = found
+            with contextlib.suppress(OSError):  # a full disk is for others to tell
+                await asyncio.to_thread(note_processes, notes, found)
+        await asyncio.sleep(look_s)
+
+
 def _look(pid: int) -> tuple[bool, frozenset[int]]:
     with contextlib.suppress(psutil.Error):
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED, frozenset({pid, *descendants()})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openfl_like.store.files import ExperimentFiles
+from openfl_like.store.site_files import PROCESS_NOTES
 
 EXPERIMENTS = "experiments"
 """In the state directory: a folder for each experiment."""
@@ -33,6 +34,11 @@ class DirectorFiles:
     def outgoing(self) -> Path:
         """Where checkpoints are made."""
         return self.state / "outgoing"
+
+    @property
+    def processes(self) -> Path:
+        """List of the processes that descend from the Director, for the next one."""
+        return self.state / PROCESS_NOTES
 
     @property
     def experiments(self) -> Path:

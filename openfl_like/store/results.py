@@ -6,18 +6,21 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from openfl_like.errors import BundleError, ConflictError, NotFoundError
 from openfl_like.plan.bundles.archive import BLOCK, END, ArchiveReader, Kind, header_of
 from openfl_like.plan.bundles.bundle import create_within
-from openfl_like.plan.names import rule_against
+from openfl_like.plan.names import NameSet, rule_against
 from openfl_like.plan.schema import MOST_CALLBACKS
 
 INDEX = "index.json"
 """The first entry: the names of the others."""
+LEFT_OUT = "left-out.txt"
+"""In the folder of results: which files were left out of the archive, and why; callbacks write into folders of it."""
+MOST_NAMED = 20
 _BELOW = "results/"
 """Before the name of each: at the top of an archive, a folder called ``save`` is not allowed."""
 MOST_FILES = 4096
@@ -32,26 +35,67 @@ RESULTS_KIND = Kind("archive of results", INDEX, MOST_BYTES, MOST_FILES + 1)
 def write_results(folder: Path, out: Path) -> None:
     """Pack the files below a folder, each as it is when its turn comes; callbacks may be writing meanwhile.
 
-    Names that begin with a dot are of files that are not complete, and links are left out.
+    Names that begin with a dot are of files that are not complete, and links are left out. What an archive cannot hold
+    is left out, too: files with other names than it may have, and those of a callback beyond its share where there are
+    too many; the file `LEFT_OUT` says which.
 
     Raises:
         NotFoundError: If there is no file.
-        ConflictError: If there are more files, or larger ones, than an archive may hold, or one that it cannot name.
+        ConflictError: If files grow meanwhile beyond what an archive may hold.
     """
-    names = sorted(_files(folder)) if folder.is_dir() else []
-    if not names:
+    names, left_out = _chosen(folder)
+    if not (names or left_out):
         raise NotFoundError(
             "there are no results", cure="the plan names callbacks under 'callbacks'; files come with the first round"
         )
-    if len(names) > MOST_FILES:
-        raise ConflictError(f"there are {len(names):,} files, an archive holds {MOST_FILES:,}", place=str(folder.name))
+    note = _note(left_out) if left_out else b""
+    names = sorted([*names, *([LEFT_OUT] if note else [])])
     left = MOST_BYTES - (1 << 20)
     with out.open("wb") as archive:
         _append(archive, INDEX, io.BytesIO(json.dumps(names).encode()), left)
         for name in names:
-            with _opened(folder / name) as file:
+            with io.BytesIO(note) if name == LEFT_OUT else _opened(folder / name) as file:
                 left -= _append(archive, f"{_BELOW}{name}", file, left)
         archive.write(END)
+
+
+def _chosen(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the files that an archive may hold, and the others with what is against them; first come small folders."""
+    folders: dict[str, list[str]] = {}
+    for relative in sorted(_files(folder)):
+        folders.setdefault(relative.partition("/")[0], []).append(relative)
+    known, names, left_out = NameSet(MOST_FILES), list[str](), list[tuple[str, str]]()
+    files, size = MOST_FILES - 1, MOST_BYTES - (2 << 20)
+    for place, group in enumerate(sorted(folders.values(), key=len)):
+        others = len(folders) - place
+        share, room, taken = files // others, size // others, 0
+        for relative in group:
+            own = _size(folder / relative)
+            against = rule_against(f"{_BELOW}{relative}")
+            if not against and (share < 1 or taken + own > room):
+                against = "its folder has more than an archive can hold"
+            against = against or known.add(relative)
+            if against:
+                left_out.append((relative, against))
+                continue
+            names.append(relative)
+            share, taken, files = share - 1, taken + own, files - 1
+        size -= taken
+    return names, left_out
+
+
+def _note(left_out: Sequence[tuple[str, str]]) -> bytes:
+    """Say which files were left out, the first ones by their names; whatever is no plain character is written out."""
+    lines = [f"{ascii(name)[1:-1][:200]}: {against}" for name, against in left_out[:MOST_NAMED]]
+    more = [f"and {len(left_out) - MOST_NAMED:,} more"] if len(left_out) > MOST_NAMED else []
+    return "".join(f"{line}\n" for line in [*lines, *more]).encode()
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -59,13 +103,8 @@ def _files(folder: Path) -> Iterator[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(place, name)
-            relative = path.relative_to(folder).as_posix()
-            if name.startswith(".") or path.is_symlink():
-                continue
-            rule = rule_against(f"{_BELOW}{relative}")
-            if rule:
-                raise ConflictError(f"the file {relative[:300]!r} cannot be sent: {rule}")
-            yield relative
+            if not (name.startswith(".") or path.is_symlink()):
+                yield path.relative_to(folder).as_posix()
 
 
 def _opened(path: Path) -> BinaryIO:

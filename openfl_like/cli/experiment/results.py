@@ -7,6 +7,7 @@ import click
 from openfl_like.cli.experiment.named import id_argument, one_experiment
 from openfl_like.cli.options import FOLDER, director_options
 from openfl_like.cli.output.console import emit, json_option, say
+from openfl_like.printable import printable_line
 
 
 @click.command()
@@ -24,6 +25,7 @@ def results(
     from openfl_like.cli.experiment.sentences import sentence
     from openfl_like.federation.announcements import Announced
     from openfl_like.federation.callback_end import CallbackEnded
+    from openfl_like.store.results import LEFT_OUT
 
     with one_experiment(experiment_id, director, certificates) as (federation, found_id):
         folder = output or Path(f"{found_id}-results")
@@ -32,6 +34,10 @@ def results(
     for event in history:
         if isinstance(event.announcement, CallbackEnded):
             say(sentence(event.announcement))
+    if (left_out := folder / LEFT_OUT) in files:
+        say(f"Left out, since an archive cannot hold them (see {left_out}):")
+        for line in left_out.read_text(encoding="ascii", errors="replace").splitlines()[:5]:
+            say(f"  {printable_line(line)}")
     found = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     if as_json:
         emit({"folder": str(folder), "files": found}, as_json=True)

@@ -99,7 +99,7 @@ def _(told: AggregatorLost) -> str:
 _CALLBACK_ENDS = {
     CallbackEnd.RAISED: "it raised",
     CallbackEnd.SILENT: "it took too long",
-    CallbackEnd.FULL: "it wrote too much",
+    CallbackEnd.FULL: "it took too much",
     CallbackEnd.DIED: "its process ended",
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from openfl_like.federation.announcements import Announced
+from openfl_like.processes.usage import file_bytes
 from openfl_like.store.files import ExperimentFiles
 
 
@@ -14,23 +15,47 @@ class ResultsFullError(Exception):
     """A callback would write more than it may."""
 
 
-def folder_bytes(folder: Path) -> int:
-    """Return how many bytes the files below a folder have; what goes meanwhile does not count."""
-    total, waiting = 0, [folder]
+MOST_ENTRIES = 4096
+"""So many files and folders a callback may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class FolderUse:
+    """What there is below a folder.
+
+    Attributes:
+        size_bytes: Bytes that the files have, or take on the disk if that is more.
+        entries: How many files and folders there are.
+    """
+
+    size_bytes: int
+    entries: int
+
+    def excess(self, most_bytes: int) -> str:
+        """Say what is more than may be; empty if nothing is."""
+        if self.size_bytes > most_bytes:
+            return f"its files have {self.size_bytes:,} bytes, the limit is {most_bytes:,}"
+        return f"it has more than {MOST_ENTRIES:,} files" if self.entries > MOST_ENTRIES else ""
+
+
+def folder_use(folder: Path) -> FolderUse:
+    """Look how much there is below a folder; what goes meanwhile does not count."""
+    total, count, waiting = 0, 0, [folder]
     while waiting:
         try:
             entries = list(os.scandir(waiting.pop()))
         except OSError:
             continue
+        count += len(entries)
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(Path(entry.path))
                 else:
-                    total += entry.stat(follow_symlinks=False).st_size
+                    total += file_bytes(entry.stat(follow_symlinks=False))
             except OSError:
                 continue
-    return total
+    return FolderUse(total, count)
 
 
 @dataclass(slots=True)
@@ -73,9 +98,9 @@ class ResultsFolder:
 
     def check(self) -> None:
         """Raise ResultsFullError if there is more in it than may be."""
-        found = folder_bytes(self.directory)
-        if found > self.most_bytes:
-            raise ResultsFullError(f"its files have {found:,} bytes, the limit is {self.most_bytes:,}")
+        excess = folder_use(self.directory).excess(self.most_bytes)
+        if excess:
+            raise ResultsFullError(excess)
 
 
 class Callback(Protocol):

@@ -32,6 +32,8 @@ from openfl_like.store.files import ExperimentFiles
 
 MEMORY_BYTES = 4 << 30
 """Of address space, of a callback of the workspace that somebody else has brought."""
+MOST_FILES = 64
+"""Open at the same time, likewise."""
 NICE = 19
 """Callbacks take the time that the experiment leaves."""
 WRITE_AT_LEAST_S = 5.0
@@ -90,6 +92,7 @@ def _confine(order: CallbackOrder, code: CodeOfCallbacks) -> None:
         SandboxError: If the kernel cannot do that.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MOST_FILES, MOST_FILES))
     reads = [code.workspace, ExperimentFiles(Path(order.experiment)).model(0).parent]
     reached = confine_to(reads, [Path(order.directory)])
     if not reached.sufficient:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openfl_like.events.bus import MOST_AT_ONCE, EventBus
-from openfl_like.events.callbacks.base import folder_bytes
+from openfl_like.events.callbacks.base import FolderUse, folder_use
 from openfl_like.events.callbacks.orders import (
     CallbackAnswer,
     CallbackOrder,
@@ -22,6 +22,7 @@ from openfl_like.federation.announcements import Announced, ExperimentBegun, Exp
 from openfl_like.federation.callback_end import CallbackEnd, CallbackEnded
 from openfl_like.plan.section import Component
 from openfl_like.processes.child import Child, describe_exit, spawn
+from openfl_like.processes.usage import MOST_THREADS, maps_removed, thread_count, unnamed_bytes
 from openfl_like.tasks import TaskOwner
 
 log = logging.getLogger(__name__)
@@ -166,6 +167,8 @@ class CallbackHost:
             for event in events:
                 begun = begun or self._begins(event)
                 ended = ended or (begun and isinstance(event.announcement, ExperimentEnded))
+            if (ended or len(events) < MOST_AT_ONCE) and (full := await self._look(child, order)):
+                return full
             if ended:
                 break
             if len(events) < MOST_AT_ONCE:
@@ -177,20 +180,22 @@ class CallbackHost:
         return isinstance(event.announcement, ExperimentBegun) and event.announcement.epoch == self.epoch
 
     async def _answer(self, child: Child, order: CallbackOrder) -> CallbackAnswer:
-        """Wait for an answer, and look meanwhile whether the callback fills the disk."""
+        """Wait for an answer, and look meanwhile whether the callback takes too much."""
         waiting = self._tasks.start(child.line())
         try:
             for _ in range(max(1, round(self.limits.silent_s / TICK_S))):  # one long turn of the loop is one tick
                 await asyncio.wait({waiting}, timeout=TICK_S)
                 if waiting.done():
                     return await self._read(child, waiting.result())
-                found = await asyncio.to_thread(folder_bytes, Path(order.directory))
-                if found > order.most_bytes:
-                    told = f"its files have {found:,} bytes, the limit is {order.most_bytes:,}"
-                    return CallbackAnswer(CallbackEnd.FULL, told)
+                if full := await self._look(child, order):
+                    return full
         finally:
             waiting.cancel()
         return CallbackAnswer(CallbackEnd.SILENT, f"it did not answer for {self.limits.silent_s:g} s")
+
+    async def _look(self, child: Child, order: CallbackOrder) -> CallbackAnswer | None:
+        excess = await asyncio.to_thread(_excess, child.process.pid, order)
+        return CallbackAnswer(CallbackEnd.FULL, excess) if excess else None
 
     async def _read(self, child: Child, line: str) -> CallbackAnswer:
         try:
@@ -199,3 +204,16 @@ class CallbackHost:
             how = describe_exit(await child.stop(grace_s=0.0))
             last = child.last_line()
             return CallbackAnswer(CallbackEnd.DIED, how + (f"; last line: {last}" if last else ""))
+
+
+def _excess(pid: int, order: CallbackOrder) -> str:
+    """Say what a callback takes beyond its limits, seen or unseen; empty if nothing."""
+    folder, confined = Path(order.directory), order.code is not None and order.code.confined
+    used = folder_use(folder)
+    held = FolderUse(used.size_bytes + unnamed_bytes(pid), used.entries)
+    if excess := held.excess(order.most_bytes):
+        return excess
+    if maps_removed(pid, folder):
+        return "it has files in its memory that it has removed, so that nobody sees how large they are"
+    count = thread_count(pid) if confined else 0
+    return f"it has {count} threads, {MOST_THREADS} are the most" if count > MOST_THREADS else ""

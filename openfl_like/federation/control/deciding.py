@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, replace
 from typing import cast
 
@@ -19,9 +19,14 @@ from openfl_like.federation.control.decision import (
     SkipSite,
     WeighSite,
 )
-from openfl_like.federation.failure import FailedPartError
+from openfl_like.federation.failure import MAX_NAME, FailedPartError, bounded
 from openfl_like.federation.round_control import ControlMemory, RoundControl
 from openfl_like.plan.schema import Plan
+
+MOST_BYTES, MOST_BYTES_OF_SITE = 1 << 16, 256
+"""Of what a controller decides for a round, written as JSON: in all, and for each member more."""
+MOST_VALUE_BYTES = 1 << 14
+"""Of an argument's value, written as JSON: it goes to every site in every round."""
 
 
 def decide(
@@ -52,7 +57,7 @@ def decide(
         except Exception as error:  # (whatever the code of a package raises)
             text = f"the controller '{plan.controllers[place].template}' failed: {type(error).__name__}: {error}"
             raise PlanError(text, place=where, cure="mend it, or leave it out") from error
-        _check(answer.decisions, plan.tasks, where)
+        _check(answer.decisions, plan.tasks, view.members, where)
         memories[place] = ControlMemory(view.round, before, answer.state)
         found += answer.decisions
     return _together(found)
@@ -65,9 +70,14 @@ def _shown(known: ControlMemory | None, number: int) -> object:
     return known.before if known.round == number else known.after
 
 
-def _check(decisions: Iterable[Decision], tasks: Mapping[str, object], where: str) -> None:
+def _check(decisions: Sequence[Decision], tasks: Mapping[str, object], members: Sequence[str], where: str) -> None:
+    _check_size(decisions, len(members), where)
+    known = {*members}
     for decision in decisions:
         match decision:
+            case WeighSite(site) | SkipSite(site) if site not in known:
+                text = f"it decides about '{bounded(str(site)[:MAX_NAME])}', which is no site of the experiment"
+                raise PlanError(text, place=where, cure="decide about members of the view")
             case WeighSite(site, factor) if not (math.isfinite(factor) and factor > 0):
                 text = f"the weight of site '{site}' would be multiplied by {factor:g}"
                 raise PlanError(text, place=where, cure="a factor is above 0; skip a site that is not to count")
@@ -75,6 +85,21 @@ def _check(decisions: Iterable[Decision], tasks: Mapping[str, object], where: st
                 raise PlanError(f"there is no task '{task}'", place=where, cure="name a task of the plan")
             case _:
                 pass
+
+
+def _check_size(decisions: Sequence[Decision], members: int, where: str) -> None:
+    for decision in decisions:
+        if isinstance(decision, SetArgument) and (size := len(json.dumps(decision.value))) > MOST_VALUE_BYTES:
+            name = bounded(str(decision.argument)[:MAX_NAME])
+            text = f"the value of the argument '{name}' has {size:,} bytes, the limit is {MOST_VALUE_BYTES:,}"
+            raise PlanError(text, place=where, cure="have the task make what is large itself")
+    size, most = (
+        len(json.dumps([asdict(decision) for decision in decisions])),
+        MOST_BYTES + members * MOST_BYTES_OF_SITE,
+    )
+    if size > most:
+        text = f"what it decides for a round has {size:,} bytes, the limit is {most:,}"
+        raise PlanError(text, place=where, cure="decide once about a site, and give short reasons")
 
 
 def _together(decisions: Iterable[Decision]) -> RoundControl:

@@ -18,7 +18,8 @@ The rules:
    all, or joins, is back, whatever was before.
 5. Somebody's cancel ends it at once until the first Aggregator listens. From then on the Aggregator is asked, and the
    next one if there is none now: its record is to say so. Whatever else ends it meanwhile, it was CANCELLED, unless
-   its record says that it had ended before.
+   its record says that it had ended before. An Aggregator that has not ended it some seconds later is ended itself:
+   what it computes may never end.
 6. It ends once, and every invited site is told to stop then. If the Director is stopped, or there is no room on a disk,
    it has not ended: nobody is told, the sites go on with what they do, and so will the Director later.
 
@@ -49,11 +50,13 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver, Restar
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
+    CancelOverdue,
     DirectorStopping,
     EnvoysThere,
     Finish,
     FollowAggregator,
     IssueCertificate,
+    LimitCancel,
     NoteSiteOut,
     Postpone,
     Recovered,
@@ -98,6 +101,8 @@ class RunStep(StrEnum):
     LEFT = "left"
 
 
+CANCEL_WITHIN_S = 8.0
+"""So long an Aggregator may take to put into its record that the experiment is cancelled."""
 OVER = frozenset({RunStep.ENDED, RunStep.LEFT})
 
 
@@ -152,7 +157,7 @@ class ExperimentRun:
         if self.step in OVER:
             return []
         match event:
-            case CancelRequested() | RunFailed() | RoomMissing() | DirectorStopping():
+            case CancelRequested() | CancelOverdue() | RunFailed() | RoomMissing() | DirectorStopping():
                 return self._break_off(event)
             case SiteAccepted() | SiteRefused() | SiteEnded():
                 return self._hear(event)
@@ -235,6 +240,8 @@ class ExperimentRun:
         if self._hopeless:
             return [*commands, *self._give_up()]
         commands.append(FollowAggregator())
+        if self.cancelled_by:
+            commands.append(LimitCancel(CANCEL_WITHIN_S))
         return [*commands, TellAggregator()] if self.cancelled_by or self.lost else commands
 
     def _exited(self, failure: Failure) -> list[RunCommand]:
@@ -295,10 +302,14 @@ class ExperimentRun:
 
     # ---- its end
 
-    def _break_off(self, event: CancelRequested | RunFailed | RoomMissing | DirectorStopping) -> list[RunCommand]:
+    def _break_off(
+        self, event: CancelRequested | CancelOverdue | RunFailed | RoomMissing | DirectorStopping
+    ) -> list[RunCommand]:
         match event:
             case CancelRequested(by):
                 return self._cancel(by)
+            case CancelOverdue():  # one that has ended it may have files to complete; the next one has its own time
+                return self._finish(self._cancelled()) if self.step is RunStep.RUNNING and self.end is None else []
             case RunFailed(reason, failure):
                 return self._fail(reason, failure)
             case RoomMissing(reason):
@@ -308,12 +319,12 @@ class ExperimentRun:
                 return []
 
     def _cancel(self, by: str) -> list[RunCommand]:
-        self.cancelled_by = by
+        first, self.cancelled_by = not self.cancelled_by, by
         match self.step:
             case RunStep.GATHERING | RunStep.STARTING:
                 return self._finish(self._cancelled())
             case RunStep.RUNNING:
-                return [TellAggregator()]
+                return [*([LimitCancel(CANCEL_WITHIN_S)] if first else []), TellAggregator()]
             case _:  # its record may say how it has ended already; the next Aggregator is asked
                 return []
 

@@ -82,6 +82,11 @@ class SiteEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelOverdue:
+    """The time of a `LimitCancel` has passed."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFailed:
     """The Director itself could not do what it was to do."""
 
@@ -110,6 +115,7 @@ RunEvent = (
     | SiteRefused
     | SiteEnded
     | CancelRequested
+    | CancelOverdue
     | PauseOver
     | RunFailed
     | RoomMissing
@@ -178,6 +184,13 @@ class TellAggregator:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitCancel:
+    """The Aggregator has so many seconds to end what was cancelled: post `CancelOverdue` then."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class IssueCertificate:
     """Send a site the certificate for its collaborator's key."""
 
@@ -210,4 +223,6 @@ class Postpone:
 
 RunWork = WaitForEnvoys | StartAggregator | FollowAggregator | Pause
 """Commands that take time; each is answered by an event, and not more than one is being carried out."""
-RunCommand = RunWork | TellStatus | Announce | TellAggregator | IssueCertificate | NoteSiteOut | Finish | Postpone
+RunCommand = (
+    RunWork | TellStatus | Announce | TellAggregator | LimitCancel | IssueCertificate | NoteSiteOut | Finish | Postpone
+)

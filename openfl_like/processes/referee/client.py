@@ -16,23 +16,29 @@ import numpy as np
 from openfl_like.errors import FederationError, PlanError, SandboxError, UpdateRefusedError
 from openfl_like.federation.failure import FailedPartError, bounded, part_failed
 from openfl_like.processes.child import describe_exit
+from openfl_like.processes.ownership import MARK
 from openfl_like.processes.referee.channel import LEAST_MEMORY, Channel, ClosedError, Memory, aligned
 from openfl_like.processes.referee.child import COMMAND
 from openfl_like.processes.referee.limits import START_S, RefereeLimits
 from openfl_like.processes.referee.values import MOST_TEXT
 from openfl_like.processes.sandbox.confinement import Confinement
+from openfl_like.processes.usage import MOST_THREADS, thread_count
 from openfl_like.tensors.named import Array
 
 log = logging.getLogger(__name__)
 MOST_LINES, LONGEST_LINE = 1000, 500
 """So much of what a referee prints goes into the log."""
+MOST_DROPPED = 10_000
+"""One that prints so many lines more is ended: to read them takes time as well."""
+WATCH_S = 0.5
+"""So often it is looked how many threads it has."""
 POST_MORTEM_S = 2.0
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1",
     "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
 }  # fmt: skip
-PASSED_ON = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-"""Of our environment: what the interpreter may need to start, and what the bits of BLAS depend on."""
+PASSED_ON = ("LD_LIBRARY_PATH", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", MARK)
+"""Of our environment: what the interpreter may need to start, what the bits of BLAS depend on, and whose it is."""
 Pull = Callable[[Sequence[Any]], Array]
 """Gives what a part asks back for; raises ValueError if there is no such thing."""
 
@@ -92,7 +98,8 @@ class Referee:
         self._channel: Channel | None = None
         self._memory: Memory | None = None
         self._built = 0
-        self._last_line = ""
+        self._last_line = self._excess = ""
+        self._over = threading.Event()
         self._broken: FailedPartError | None = None
 
     @property
@@ -164,6 +171,7 @@ class Referee:
             )
         self._channel = Channel(ours)
         threading.Thread(target=self._read_lines, args=(self._process,), name="referee output", daemon=True).start()
+        threading.Thread(target=self._watch, args=(self._process,), name="referee watch", daemon=True).start()
         order = {"workspace": str(self._workspace), "memory_mb": self._limits.memory_mb}
         answer = self._asked(name, order, START_S, nothing)
         try:
@@ -175,6 +183,20 @@ class Referee:
             cure = "use a kernel with Landlock (Linux 6.2 or later) and seccomp, or write 'referee: off'"
             raise SandboxError(f"a referee is {confinement}, and would run code of the workspace", cure=cure)
         log.info("a referee (process %d) runs parts of the workspace, %s", self._process.pid, confinement)
+
+    def _watch(self, process: "subprocess.Popen[bytes]") -> None:
+        """Look again and again how many threads it has."""
+        while not self._over.wait(WATCH_S):
+            count = thread_count(process.pid)
+            if count > MOST_THREADS:
+                self._put_down(process, f"it had {count} threads, {MOST_THREADS} are the most")
+            if not count or self._excess:
+                return
+
+    def _put_down(self, process: "subprocess.Popen[bytes]", excess: str) -> None:
+        """End one that takes too much; whoever asks it is told then."""
+        self._excess = excess
+        process.kill()
 
     def _read_lines(self, process: "subprocess.Popen[bytes]") -> None:
         """Hand on what it prints, as far as that is bearable."""
@@ -188,6 +210,8 @@ class Referee:
                 log.info("referee: %s", text)
             if count == MOST_LINES:
                 log.warning("the referee prints more than %d lines; the others are dropped", MOST_LINES)
+            if count == MOST_LINES + MOST_DROPPED:
+                self._put_down(process, f"it printed more than {MOST_LINES + MOST_DROPPED:,} lines")
         process.stdout.close()
 
     def _room_for(self, call: PartCall) -> Memory:
@@ -269,6 +293,8 @@ class Referee:
             how = describe_exit(self._process.wait(POST_MORTEM_S))
         except subprocess.TimeoutExpired:
             how = "it closed its line"
+        if self._excess:
+            return f"was ended: {self._excess}"
         last = f"; last line: {self._last_line}" if self._last_line else ""
         return f"ended the referee: {how}{last}"
 
@@ -279,6 +305,7 @@ class Referee:
         raise self._broken
 
     def _end(self) -> None:
+        self._over.set()
         if self._channel is not None:
             self._channel.close()
         if self._process is not None and self._process.poll() is None:

@@ -38,11 +38,15 @@ _CLONE_THREAD = 0x00010000
 _KILL, _TGKILL, _FCNTL, _IOCTL = Numbers(62, 129), Numbers(234, 131), Numbers(72, 25), Numbers(16, 29)
 _OWNERS_BY_FCNTL, _OWNERS_BY_IOCTL = (8, 15), (0x8901, 0x8902)
 """Who is signalled when a file has something to read: F_SETOWN, F_SETOWN_EX; FIOSETOWN, SIOCSPGRP."""
+_PRCTL, _BOUND = Numbers(157, 167), (1, 4)
+"""Whoever could change the signal that comes with the end of its parent (PR_SET_PDEATHSIG) would outlive it, and
+whoever could hide (PR_SET_DUMPABLE) would not be looked at."""
 _SEALED: Mapping[str, Numbers] = {
     "fork": Numbers(57, None), "vfork": Numbers(58, None),
     "socket": Numbers(41, 198), "socketpair": Numbers(53, 199),
     "tkill": Numbers(200, 130), "pidfd_send_signal": Numbers(424, 424),
     "rt_sigqueueinfo": Numbers(129, 138), "rt_tgsigqueueinfo": Numbers(297, 240),
+    "setsid": Numbers(112, 157), "setpgid": Numbers(109, 154),
 }  # fmt: skip
 """Calls that fail with EPERM in a process that has nothing to do with others."""
 REFUSED: Mapping[str, Numbers] = {
@@ -117,6 +121,8 @@ def install() -> None:
 def seal_off() -> None:
     """Have the calling thread, and those that it starts, start no process, open no socket and signal nobody else.
 
+    It ends with its parent, if it has asked for that before, and with its group.
+
     After `install`. Some of it is closed by Landlock as well, from Linux 6.12 on.
 
     Raises:
@@ -161,7 +167,7 @@ def program_for(machine: str) -> bytes:
 
 
 def sealing_program(machine: str, itself: int) -> bytes:
-    """Return the filter that lets a process have threads, and nothing to do with other processes.
+    """Return the filter that lets a process have threads, and nothing to do with other processes but to end with them.
 
     Args:
         machine: The architecture; a call by another one's numbers has ended the process before.
@@ -172,7 +178,8 @@ def sealing_program(machine: str, itself: int) -> bytes:
     thread = first + _instruction(_IF_ANY_BIT, _CLONE_THREAD, yes=1) + refused + _answer(_ALLOW)
     own = first + _instruction(_IF_EQUAL, itself, yes=1) + refused + _answer(_ALLOW)
     blocks = [(numbers, refused) for numbers in _SEALED.values()]
-    blocks += [(_CLONE, thread), (_KILL, own), (_TGKILL, own)]
+    bound = first + b"".join(_instruction(_IF_EQUAL, value, no=1) + refused for value in _BOUND) + _answer(_ALLOW)
+    blocks += [(_CLONE, thread), (_KILL, own), (_TGKILL, own), (_PRCTL, bound)]
     for numbers, values in ((_FCNTL, _OWNERS_BY_FCNTL), (_IOCTL, _OWNERS_BY_IOCTL)):
         looked = b"".join(_instruction(_IF_EQUAL, value, no=1) + refused for value in values)
         blocks.append((numbers, second + looked + _answer(_ALLOW)))

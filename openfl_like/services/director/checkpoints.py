@@ -20,7 +20,7 @@ from openfl_like.errors import (
     StorageError,
     no_room,
 )
-from openfl_like.events.callbacks.base import folder_bytes
+from openfl_like.events.callbacks.base import folder_use
 from openfl_like.failpoints import failpoint
 from openfl_like.federation.announcements import (
     KINDS,
@@ -162,7 +162,7 @@ class Checkpoints:
         async with lock:
             folder = self.files.experiment(experiment).directory / RESULTS
             self.files.outgoing.mkdir(exist_ok=True, mode=0o700)
-            self._check_room(await asyncio.to_thread(folder_bytes, folder))
+            self._check_room((await asyncio.to_thread(folder_use, folder)).size_bytes)
             out = self.files.export(experiment)
             writing = self._writing.start(asyncio.to_thread(write_results, folder, out), name=f"results {experiment}")
             try:

@@ -21,11 +21,13 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
+    CancelOverdue,
     DirectorStopping,
     EnvoysThere,
     Finish,
     FollowAggregator,
     IssueCertificate,
+    LimitCancel,
     NoteSiteOut,
     Postpone,
     Recovered,
@@ -195,7 +197,7 @@ class RunningExperiment:
         for command in self._rules.handle(event):
             if isinstance(command, StartAggregator):  # at once: whoever gathers besides finds them taken
                 self._context.on_sites(command.sites)
-            if isinstance(command, RunWork):
+            if isinstance(command, RunWork | LimitCancel):
                 self._begin(self._work(command))
             else:
                 self._perform(command)
@@ -214,7 +216,7 @@ class RunningExperiment:
             failure = Failure(FailureKind.DIRECTOR, str(error)[:MAX_MESSAGE], type(error).__name__)
             self._post(RunFailed(f"the director failed: {failure.said}", failure))
 
-    async def _work(self, command: RunWork) -> RunEvent:
+    async def _work(self, command: RunWork | LimitCancel) -> RunEvent:
         match command:
             case WaitForEnvoys():
                 await self._context.roster.until(lambda online: command.met_by(self._takes(online)), command.timeout_s)
@@ -228,6 +230,11 @@ class RunningExperiment:
                 self._context.standby.prepare()
                 await asyncio.sleep(seconds)
                 return PauseOver()
+            case LimitCancel(seconds):
+                await asyncio.sleep(seconds)
+                if self._rules.end is None:
+                    log.warning("experiment %s: its aggregator goes on %g s after the cancel", self.id, seconds)
+                return CancelOverdue()
 
     def _perform(self, command: RunCommand) -> None:
         match command:

@@ -44,9 +44,10 @@ from openfl_like.pki.authority import Authority
 from openfl_like.pki.files import Credentials
 from openfl_like.plan.digest import thaw
 from openfl_like.plan.section import PartOrigin
-from openfl_like.processes.ownership import kill_owned
+from openfl_like.processes.ownership import kill_listed, kill_owned
 from openfl_like.processes.sandbox.confinement import available
 from openfl_like.processes.standby import Standby
+from openfl_like.processes.watchdog import note_descendants
 from openfl_like.services.daemon.liveness import LivenessFile
 from openfl_like.services.daemon.lock import only_one
 from openfl_like.services.daemon.run import allow_many_connections
@@ -418,6 +419,7 @@ async def run_director(
     with contextlib.ExitStack() as stack:
         stack.enter_context(only_one(settings.state, "director"))
         await asyncio.to_thread(kill_owned, settings.state)
+        await asyncio.to_thread(kill_listed, settings.files.processes)
         settings.files.incoming.mkdir(exist_ok=True, mode=0o700)
         store = stores.director(settings.files)
         failpoint("director.opened")
@@ -442,7 +444,10 @@ async def run_director(
             director.standby.prepare()
             disks, told = director.disk_space.watch(), settings.leave_order
             leaving = director.roster.outlasting(told) if told is not None else contextlib.nullcontext()
-            upkeep = background(disks, LivenessFile(settings.state, "director").beat(), removals.keep_retention())
+            family = note_descendants(settings.files.processes)
+            upkeep = background(
+                disks, LivenessFile(settings.state, "director").beat(), removals.keep_retention(), family
+            )
             await director.disk_space.look()
             try:
                 async with director.trust_upkeep.running(server), upkeep, leaving:

@@ -300,6 +300,12 @@ def facts(phase: Phase = Phase.TRAIN, samples: int = 5, **change: object) -> Upd
         (facts(metrics={"train": {"loss": float("nan")}}), "metric 'loss' of task 'train' is nan"),
         (facts(metrics={"train": {f"m{index}": 0.0 for index in range(1001)}}), "more than 1000 metrics"),
         (facts(metrics={"train": {"x" * 201: 0.0}}), "longer than 200 characters"),
+        (facts(metrics={"train": {f"{index:065}": 0.0 for index in range(1000)}}), ""),
+        (
+            facts(metrics={"train": {f"{index:0200}": 0.0 for index in range(400)}}),
+            "have 80,005 bytes, more than 65,536",
+        ),
+        (facts(metrics={"train": {"\u4e00" * 195 + f"{index:05}": 0.0 for index in range(700)}}), "more than 65,536"),
         (facts(duration_s=float("inf")), "its duration is not a time"),
     ],
 )

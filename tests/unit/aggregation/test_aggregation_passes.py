@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from openfl_like.aggregation.engine import USUAL_SIZES, BlockSizes, Output, Recipe, Start, UpdateFile, aggregate_files
+from openfl_like.aggregation.passes import MOST_PASSES
 from openfl_like.aggregation.spans import Executor, Job, inline
 from openfl_like.aggregation.steps import Block, Linear, Step, Vector
 from openfl_like.errors import UpdateRefusedError
@@ -117,3 +118,21 @@ def test_without_a_global_model_no_rule_looks(tmp_path: Path) -> None:
     recipe = Recipe(Looking(lambda block: block.base))
     with pytest.raises(UpdateRefusedError, match=r"global model .* is missing"):
         aggregate_files(recipe, [UpdateFile("a", tmp_path / "a", 1.0)], Output(tmp_path / "out"))
+
+
+class Insatiable(Looking):
+    """Looks so many times, and only then says how the updates are combined."""
+
+    def __init__(self, passes: int) -> None:
+        super().__init__(lambda _: np.ones(1))
+        self._left = passes
+
+    def end(self, total: Vector) -> Step:
+        self._left -= 1
+        return self if self._left else super().end(total)
+
+
+def test_a_rule_that_never_has_seen_enough_is_refused(tmp_path: Path) -> None:
+    assert look(tmp_path, Insatiable(MOST_PASSES), size=10).tolist() == [2.0]
+    with pytest.raises(UpdateRefusedError, match="more than 64 times"):
+        look(tmp_path, Insatiable(MOST_PASSES + 1), size=10)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from openfl_like.events.bus import PAUSE_S, RECENT, EventBus
+from openfl_like.events.bus import MOST_BYTES, PAUSE_S, RECENT, EventBus, batched
 from openfl_like.federation.announcements import (
     Announced,
     Announcement,
@@ -306,3 +306,19 @@ async def test_the_end_does_not_wait_for_a_pause(
     await settle()
     assert heard == [[2], [3, 4]]
     timer.end_pause()  # nobody listens any more
+
+
+def test_events_are_cut_by_their_bytes_so_that_each_list_fits_into_a_message() -> None:
+    large = UnknownAnnouncement("tick", {"text": "x" * (MOST_BYTES // 3)})
+    events = History().commit(8, large)
+    found = list(batched(events))
+    assert [event for batch in found for event in batch] == events
+    assert [len(batch) for batch in found] == [2, 2, 2, 2]
+
+
+def test_an_event_that_is_larger_than_a_list_may_be_is_alone() -> None:
+    history = History()
+    history.commit(1)
+    history.commit(1, UnknownAnnouncement("tick", {"text": "x" * (2 * MOST_BYTES)}))
+    history.commit(1)
+    assert [len(batch) for batch in batched(history.events)] == [1, 1, 1]

@@ -1,6 +1,7 @@
 """What is said of child processes and their lines."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from openfl_like.federation.parties import LogLines
 from openfl_like.processes.child import FURTHER_NAMES, Child, clean_environment, describe_exit, fx_command, spawn
 from openfl_like.processes.ownership import kill_listed, kill_owned, note_processes, owner_tag
 from openfl_like.processes.standby import Standby
-from openfl_like.processes.watchdog import watch_child
+from openfl_like.processes.watchdog import note_descendants, watch_child
 from openfl_like.services.director.aggregator_process import AggregatorLostError, AggregatorProcess
 from openfl_like.services.logs.rate_limit import LineFilter, Rate, RateLimited, TokenBucket, Withheld
 from openfl_like.services.logs.sender import LOG_LINE_LIMIT, LogRoute, LogSender
@@ -275,6 +276,15 @@ async def test_a_frozen_child_is_killed_and_its_processes_are_noted(
     assert child.frozen
     assert await child.wait() == -signal.SIGKILL
     assert str(child.process.pid) in (tmp_path / "processes").read_text().split()
+
+
+async def test_whoever_descends_from_a_process_is_noted_for_the_next_one(tmp_path: Path) -> None:
+    notes = tmp_path / "processes"
+    child = await spawn([sys.executable, "-c", "import signal; signal.pause()"])
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(note_descendants(notes), 1.0)
+    assert str(child.process.pid) in notes.read_text().split()
+    await child.stop(grace_s=0.0)
 
 
 async def test_only_the_process_that_was_noted_is_ended(tmp_path: Path) -> None:

@@ -78,6 +78,28 @@ def test_a_worker_decides_when_and_where_itself_runs_and_nobody_else(
     assert verdict(program, architecture, CALLS[call][column], *arguments) == expected
 
 
+@pytest.mark.parametrize(
+    ("call", "arguments", "expected"),
+    [
+        ((157, 167), (1, 0), REFUSED),  # PR_SET_PDEATHSIG
+        ((157, 167), (4, 0), REFUSED),  # PR_SET_DUMPABLE
+        ((157, 167), (15,), ALLOWED),  # PR_SET_NAME
+        ((112, 157), (), REFUSED),  # setsid
+        ((109, 154), (0, 0), REFUSED),  # setpgid
+        ((56, 220), (0x00010000,), ALLOWED),  # a thread
+        ((56, 220), (17,), REFUSED),  # a process
+        ((62, 129), (4711, 9), ALLOWED),
+        ((62, 129), (4712, 9), REFUSED),
+    ],
+)
+@pytest.mark.parametrize(("machine", "architecture", "column"), [("x86_64", 0xC000003E, 0), ("aarch64", 0xC00000B7, 1)])
+def test_whoever_is_sealed_off_has_threads_and_ends_with_its_parent(
+    machine: str, architecture: int, column: int, call: tuple[int, int], arguments: tuple[int, ...], expected: int
+) -> None:
+    program = list(struct.iter_unpack("=HBBI", seccomp.sealing_program(machine, 4711)))
+    assert verdict(program, architecture, call[column], *arguments) == expected
+
+
 KERNEL = """
 import os, pathlib, shutil, threading, resource
 from openfl_like.processes.sandbox import kernel, seccomp

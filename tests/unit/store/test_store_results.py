@@ -6,7 +6,7 @@ import pytest
 
 from openfl_like.errors import BundleError, ConflictError, NotFoundError
 from openfl_like.plan.bundles.archive import END, header_of
-from openfl_like.store.results import INDEX, MOST_BYTES, MOST_FILES, read_results, write_results
+from openfl_like.store.results import INDEX, LEFT_OUT, MOST_BYTES, MOST_FILES, read_results, write_results
 
 
 def results_in(path: Path) -> Path:
@@ -50,13 +50,46 @@ def test_without_results_there_is_no_archive(tmp_path: Path) -> None:
         write_results(tmp_path / "results", tmp_path / "r.tar")
 
 
-def test_too_many_files_are_not_sent(tmp_path: Path) -> None:
-    folder = tmp_path / "results"
-    folder.mkdir()
+def test_files_beyond_what_an_archive_holds_are_left_out_and_the_others_have_their_share(tmp_path: Path) -> None:
+    folder = results_in(tmp_path)
+    (folder / "a-flood").mkdir()
     for number in range(MOST_FILES + 1):
-        (folder / str(number)).touch()
-    with pytest.raises(ConflictError, match="4,097 files"):
-        write_results(folder, tmp_path / "r.tar")
+        (folder / "a-flood" / str(number)).touch()
+    write_results(folder, tmp_path / "r.tar")
+    found = read_results(tmp_path / "r.tar", tmp_path / "into")
+    assert len(found) == MOST_FILES
+    assert {"save/metrics.csv", "plot/final.svg"} < {path.relative_to(tmp_path / "into").as_posix() for path in found}
+    lines = (tmp_path / "into" / LEFT_OUT).read_text().splitlines()
+    assert lines[0] == "a-flood/996: its folder has more than an archive can hold"
+    assert len(lines) == 4
+
+
+def test_names_that_cannot_be_sent_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = results_in(tmp_path)
+    for name in ("save/\x1b[2J", "save/Metrics.csv", "save/con", b"save/\xff".decode(errors="surrogateescape")):
+        (folder / name).touch()
+    write_results(folder, tmp_path / "r.tar")
+    into = tmp_path / "into"
+    found = [path.relative_to(into).as_posix() for path in read_results(tmp_path / "r.tar", into)]
+    assert found == [LEFT_OUT, "plot/final.svg", "save/Metrics.csv"]
+    told = (into / LEFT_OUT).read_text()
+    assert told.isascii()
+    assert "\x1b" not in told
+    lines = told.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        "save/\\x1b[2J", "save/con", "save/metrics.csv", "save/\\udcff",
+    ]  # fmt: skip
+    assert lines[2].endswith("differs from 'save/Metrics.csv' by case only")
+
+
+def test_what_is_too_large_is_left_out(tmp_path: Path) -> None:
+    folder = results_in(tmp_path)
+    (folder / "big").mkdir()
+    with (folder / "big" / "hole").open("wb") as file:
+        file.truncate(MOST_BYTES)
+    write_results(folder, tmp_path / "r.tar")
+    found = read_results(tmp_path / "r.tar", tmp_path / "into")
+    assert [path.name for path in found] == [LEFT_OUT, "final.svg", "metrics.csv"]
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "results/../../out", "results//etc/out", "elsewhere/out"])

@@ -27,6 +27,33 @@ FILLS = (
     "for number in range(100): (folder / str(number)).write_bytes(bytes(1000))\n"
     "time.sleep(600)",
 )
+FLOODS = (
+    sys.executable,
+    "-c",
+    "import json, pathlib, sys, time; order = json.loads(sys.stdin.readline())\n"
+    "folder = pathlib.Path(order['directory']); folder.mkdir(parents=True)\n"
+    "for number in range(5000): (folder / str(number)).touch()\n"
+    "time.sleep(600)",
+)
+HIDES = (
+    sys.executable,
+    "-c",
+    "import json, os, pathlib, sys; order = json.loads(sys.stdin.readline())\n"
+    "folder = pathlib.Path(order['directory']); folder.mkdir(parents=True)\n"
+    "file = (folder / 'ghost').open('wb'); (folder / 'ghost').unlink()\n"
+    "os.posix_fallocate(file.fileno(), 0, 100_000)\n"
+    "for line in sys.stdin: print('{}', flush=True)",  # it answers in time
+)
+MAPS = (
+    sys.executable,
+    "-c",
+    "import json, mmap, os, pathlib, sys, time; order = json.loads(sys.stdin.readline())\n"
+    "folder = pathlib.Path(order['directory']); folder.mkdir(parents=True)\n"
+    "(folder / 'ghost').write_bytes(bytes(100_000))\n"
+    "with (folder / 'ghost').open('r+b') as file: held = mmap.mmap(file.fileno(), 4096, access=mmap.ACCESS_READ)\n"
+    "(folder / 'ghost').unlink()\n"
+    "time.sleep(600)",
+)
 
 
 async def run(
@@ -94,7 +121,10 @@ async def test_one_that_would_write_too_large_a_file_is_ended(tmp_path: Path) ->
         (HANGS, CallbackLimits(silent_s=1), CallbackEnd.SILENT, "did not answer for 1 s"),
         (HANGS, CallbackLimits(finish_s=0.5), CallbackEnd.SILENT, "0.5 s after the end"),
         (DIES, CallbackLimits(), CallbackEnd.DIED, "exit code 3; last line: no luck"),
-        (FILLS, CallbackLimits(most_bytes=50_000), CallbackEnd.FULL, "100,000 bytes, the limit is 50,000"),
+        (FILLS, CallbackLimits(most_bytes=50_000), CallbackEnd.FULL, "bytes, the limit is 50,000"),
+        (FLOODS, CallbackLimits(), CallbackEnd.FULL, "it has more than 4,096 files"),
+        (HIDES, CallbackLimits(most_bytes=50_000), CallbackEnd.FULL, "bytes, the limit is 50,000"),
+        (MAPS, CallbackLimits(), CallbackEnd.FULL, "it has files in its memory that it has removed"),
     ],
 )
 async def test_one_that_misbehaves_is_ended(
@@ -106,7 +136,7 @@ async def test_one_that_misbehaves_is_ended(
 
 
 OF_WORKSPACE = """
-import os, pathlib, socket, subprocess
+import os, pathlib, socket, subprocess, threading, time
 import numpy as np
 HERE = pathlib.Path(__file__).parent
 DEEDS = {
@@ -115,11 +145,15 @@ DEEDS = {
     "writes elsewhere": lambda folder: (HERE / "left").write_text("x"),
     "forks": lambda folder: os.fork(),
     "connects": lambda folder: socket.create_connection(("127.0.0.1", 9)),
+    "opens many": lambda folder: [open(folder.directory / str(number), "w") for number in range(100)],
+    "crowds": lambda folder: [threading.Thread(target=time.sleep, args=(30,), daemon=True).start() for _ in range(400)],
+    "parts from its parent": lambda folder: os.setsid(),
     "allocates": lambda folder: np.ones(10 << 27).sum(),
 }
 
 class Mine:
     def __init__(self, deed):
+        threading.stack_size(65536)
         self.deed = deed
     def take(self, events):
         pass
@@ -149,6 +183,8 @@ def workspace_of(tmp_path: Path) -> CodeOfCallbacks:
         ("forks", "PermissionError: [Errno 1] Operation not permitted"),
         ("connects", "PermissionError: [Errno 1] Operation not permitted"),
         ("allocates", "Unable to allocate"),
+        ("opens many", "Too many open files"),
+        ("parts from its parent", "PermissionError: [Errno 1] Operation not permitted"),
     ],
 )
 async def test_one_of_the_workspace_is_confined(tmp_path: Path, deed: str, told: str) -> None:
@@ -164,6 +200,15 @@ async def test_one_of_the_workspace_reads_models_and_writes_into_its_folder(tmp_
     mine = Component(template="mine:Mine", settings={"deed": "counts"})
     assert await run(tmp_path, mine, code=workspace_of(tmp_path)) == []
     assert (tmp_path / "results" / "Mine" / "count.txt").read_text() == "5"
+
+
+@pytest.mark.children
+@pytest.mark.skipif(not available().sufficient, reason="this kernel cannot confine a callback")
+async def test_one_of_the_workspace_has_some_threads_and_no_crowd(tmp_path: Path) -> None:
+    mine = Component(template="mine:Mine", settings={"deed": "crowds"})
+    (ended,) = await run(tmp_path, mine, code=workspace_of(tmp_path), history=history_of(300))
+    assert ended.end is CallbackEnd.FULL
+    assert "threads, 256 are the most" in ended.message
 
 
 @pytest.mark.children

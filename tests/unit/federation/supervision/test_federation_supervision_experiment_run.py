@@ -30,6 +30,7 @@ from openfl_like.federation.supervision.restarts import PauseOver
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
+    CancelOverdue,
     DirectorStopping,
     EnvoysThere,
     Finish,
@@ -328,6 +329,29 @@ def cancelled_while_the_aggregator_is_started_again() -> Play:
     return play
 
 
+def cancelled_and_not_ended_in_time() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"), CancelRequested("bob"), CancelOverdue(), KILLED)
+    return play
+
+
+def cancelled_and_ended_just_in_time() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"))
+    play.record(CANCELLED)
+    play.happen(CancelOverdue(), WELL)
+    return play
+
+
+def cancelled_and_the_next_aggregator_has_its_own_time() -> Play:
+    play = Play()
+    play.listen("ab")
+    play.happen(CancelRequested("ada"), KILLED, CancelOverdue(), PauseOver(), AggregatorListening(), CancelOverdue())
+    return play
+
+
 def cancelled_and_never_started_again() -> Play:
     play = Play()
     play.listen("ab")
@@ -436,6 +460,9 @@ SCENARIOS: list[Callable[[], Play]] = [
     cancelled_while_it_is_started,
     cancelled_while_it_runs,
     cancelled_while_the_aggregator_is_started_again,
+    cancelled_and_not_ended_in_time,
+    cancelled_and_ended_just_in_time,
+    cancelled_and_the_next_aggregator_has_its_own_time,
     cancelled_and_never_started_again,
     cancelled_when_it_had_finished,
     cancelled_without_room,

@@ -24,11 +24,13 @@ from openfl_like.federation.supervision.restarts import Pause, PauseOver
 from openfl_like.federation.supervision.run_events import (
     AggregatorExited,
     AggregatorListening,
+    CancelOverdue,
     DirectorStopping,
     EnvoysThere,
     Finish,
     FollowAggregator,
     IssueCertificate,
+    LimitCancel,
     Postpone,
     Recovered,
     RoomMissing,
@@ -97,6 +99,9 @@ class AnyOrder(RuleBasedStateMachine):
                 self.learn(announcement)
             case TellAggregator():
                 assert self.listens
+            case LimitCancel():
+                assert self.listens
+                assert self.run.cancelled_by
             case IssueCertificate(site, csr):
                 assert (site, csr) in self.asked_for
             case Finish() | Postpone():
@@ -180,6 +185,11 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(by=st.sampled_from(["ada", "bob"]))
     def cancel(self, by: str) -> None:
         self.hand(CancelRequested(by))
+
+    @precondition(lambda self: any(isinstance(command, LimitCancel) for command in self.given))
+    @rule()
+    def run_out_of_time(self) -> None:
+        self.hand(CancelOverdue())
 
     @precondition(lambda self: self.recovered and self.work is not None)
     @rule(event=st.sampled_from([RoomMissing("full"), RunFailed("x", Failure(FailureKind.DIRECTOR, "x"))]))

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(not available().sufficient, reason="this kernel cannot confine a referee"),
 ]
 CODE = """
-import os, pathlib, signal, socket, subprocess, sys, threading, time
+import ctypes, os, pathlib, signal, socket, subprocess, sys, threading, time
 import numpy as np
 from openfl_like.federation.control.decision import Control, EndExperiment, SkipSite
 from openfl_like.errors import UpdateRefusedError
@@ -63,6 +63,21 @@ def threads():
     thread.join()
     raise RuntimeError(f"{len(done)} thread")
 
+def crowds():
+    threading.stack_size(32768)
+    until = threading.Event()
+    while True:
+        threading.Thread(target=until.wait, args=(30,), daemon=True).start()
+        time.sleep(0.001)
+
+def floods():
+    for number in range(1 << 30):
+        print(number)
+
+def stays():
+    if ctypes.CDLL(None, use_errno=True).prctl(1, 0, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "its end is bound to its parent's")
+
 DEEDS = {
     "reads a key": lambda: open(KEY).read(),
     "sees other folders": lambda: os.listdir(pathlib.Path(KEY).parent),
@@ -73,6 +88,11 @@ DEEDS = {
     "starts a program": lambda: subprocess.run(["/bin/true"]),
     "has threads": threads,
     "allocates 10 GB": lambda: np.ones(10 << 27).sum(),
+    "has hundreds of threads": crowds,
+    "prints without end": floods,
+    "outlives its parent": stays,
+    "leaves its session": lambda: os.setsid(),
+    "leaves its group": lambda: os.setpgid(0, 0),
     "opens a socket": lambda: socket.socket(socket.AF_UNIX),
     "stops everybody": lambda: os.kill(-1, signal.SIGSTOP),
     "has its parent signalled": lambda: __import__("fcntl").fcntl(0, __import__("fcntl").F_SETOWN, os.getppid()),
@@ -187,6 +207,11 @@ VIEW = SelectionView.of(("a", "b", "c"), 2)
         ("starts a program", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("has threads", "raised RuntimeError: 1 thread"),
         ("allocates 10 GB", "raised _ArrayMemoryError: Unable to allocate 10.0 GiB|raised MemoryError"),
+        ("has hundreds of threads", "was ended: it had "),
+        ("prints without end", "was ended: it printed more than 11,000 lines"),
+        ("outlives its parent", "raised PermissionError: [Errno 1] its end is bound"),
+        ("leaves its session", "raised PermissionError: [Errno 1] Operation not permitted"),
+        ("leaves its group", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("opens a socket", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("stops everybody", "raised PermissionError: [Errno 1] Operation not permitted"),
         ("has its parent signalled", "raised PermissionError: [Errno 1] Operation not permitted"),
