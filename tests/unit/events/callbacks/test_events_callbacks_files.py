@@ -185,11 +185,11 @@ def test_pictures_are_drawn_when_they_are_due_and_at_the_end(tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_full_is_noticed(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "results", most_bytes=10)
-    folder.append("a", b"12345")
-    folder.replace("b", b"12345")
+    folder = folder_of(tmp_path / "results", most_bytes=1 << 20)
+    folder.append("a", b"1" * 400_000)
+    folder.replace("b", b"1" * 400_000)
     folder.check()
-    folder.append("a", b"6")
-    with pytest.raises(ResultsFullError, match="11 bytes, the limit is 10"):
+    folder.append("a", b"6" * 400_000)
+    with pytest.raises(ResultsFullError, match="the limit is 1,048,576"):
         folder.check()
-    assert (folder.directory / "a").read_bytes() == b"123456"
+    assert (folder.directory / "a").stat().st_size == 800_000
