@@ -99,6 +99,7 @@ DEEDS = {
     "connects": lambda: socket.create_connection(("127.0.0.1", 9)),
     "signals its parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
     "reads its parent's memory": lambda: open(f"/proc/{os.getppid()}/environ", "rb").read(),
+    "takes a while": lambda: time.sleep(0.7),
     "sleeps": lambda: time.sleep(60),
     "spins": lambda: [None for _ in iter(int, 1)],
     "exits": lambda: os._exit(3),
@@ -343,3 +344,11 @@ def test_what_does_not_fit_is_a_mistake_in_the_plan(
 ) -> None:
     with pytest.raises(PlanError, match=told):
         parts(kind, name, **settings)
+
+
+def test_decisions_that_follow_each_other_share_their_time(parts: Callable[..., Any]) -> None:
+    slow = [cast("Selector", parts("selector", "Selector", deed="takes a while")) for _ in range(6)]
+    begun = time.monotonic()
+    with pytest.raises(FailedPartError, match=r"was not asked any more: decisions took more than 2 s in a row"):
+        [one.select(VIEW) for one in slow]
+    assert time.monotonic() - begun < 10
