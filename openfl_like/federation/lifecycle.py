@@ -79,7 +79,8 @@ def fall_short(context: ExperimentContext, current: RoundState, coming: int) -> 
         return
     state = context.state
     too_few = chose_too_few(current, coming)
-    gone = current.step is Step.GATHER and not current.waiting and not too_few
+    decided = too_few or not current.eligible  # and may be decided otherwise for the next round
+    gone = current.step is Step.GATHER and not current.waiting and not decided
     same = takewhile(lambda version: version.digest == current.base, reversed(context.state.versions))
     skips = context.plan.participation.policy == "skip" and current.phase is Phase.TRAIN
     if not skips or gone or sum(1 for _ in islice(same, MOST_SKIPPED)) == MOST_SKIPPED:

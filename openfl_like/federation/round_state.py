@@ -179,6 +179,8 @@ class RoundState:
         """Say why the quorum cannot be reached with so many updates; empty if it can."""
         if coming >= self.quorum:
             return ""
+        if self.step is Step.GATHER and not self.eligible:
+            return f"round {self.number}: {self._nobody}"
         if self.eligible and not self.wanted:
             return f"round {self.number}: {selector} chooses none of {self.eligible} collaborators (selector.settings)"
         if wants_too_few(self):
@@ -194,6 +196,12 @@ class RoundState:
         text = f"{text}: {list_absences(self.absent)}" if self.absent else text
         late = any(failure.kind is FailureKind.NOT_BACK for failure in self.absent.values())
         return f"{text} ({WAYS_OUT})" if late else text
+
+    @property
+    def _nobody(self) -> str:
+        if self.control.skipped:
+            return f"controllers skip all sites that could train: {', '.join(sorted(self.control.skipped)[:10])}"
+        return "no collaborator may be asked to train (assigner.settings, selector.settings)"
 
     def losses(self) -> dict[str, Failure]:
         """Who should have contributed and did not, sorted -> why; without training, to the evaluation."""

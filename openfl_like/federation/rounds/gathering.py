@@ -62,13 +62,18 @@ def gather(context: ExperimentContext, state: RoundState) -> int | None:
         _begin(context, state, phase, cohort)
         return None
     gone = state.absent and all(context.roster.one(name).presence is Presence.GONE for name in state.absent)
-    in_vain = gone or wants_too_few(state) or (not state.absent and chose_too_few(state, len(cohort)))
-    if not enough and in_vain:
+    chose = wants_too_few(state) or (not state.absent and chose_too_few(state, len(cohort)))
+    if not enough and (gone or chose or (phase is Phase.TRAIN and _nobody_is_asked(context, state))):
         return len(cohort)
     if not state.waiting:
         state.waiting = True
         context.emit(StartTimer(state.gather_timer, context.return_limit_s))
     return None
+
+
+def _nobody_is_asked(context: ExperimentContext, state: RoundState) -> bool:
+    """Whether there are members, and each was skipped or has no training task: nobody's coming changes that."""
+    return bool(context.roster.members()) and not state.control.asked(context.members_with_calls(Phase.TRAIN))
 
 
 def _begin(context: ExperimentContext, state: RoundState, phase: Phase, cohort: tuple[str, ...]) -> None:

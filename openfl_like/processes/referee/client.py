@@ -1,6 +1,7 @@
 """The Aggregator's side of a referee: starts it, asks it, looks at what it answers, and ends it."""
 
 import logging
+import math
 import os
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from openfl_like.processes.ownership import MARK
 from openfl_like.processes.referee.channel import LEAST_MEMORY, Channel, ClosedError, Memory, aligned
 from openfl_like.processes.referee.child import COMMAND
 from openfl_like.processes.referee.limits import START_S, RefereeLimits
+from openfl_like.processes.referee.row import TimeInARow
 from openfl_like.processes.referee.values import MOST_TEXT
 from openfl_like.processes.sandbox.confinement import Confinement
 from openfl_like.processes.usage import MOST_THREADS, thread_count
@@ -89,10 +91,12 @@ class Referee:
         workspace: Where the code is.
         limits: What it may take.
         call_s: Seconds for an answer.
+        row_s: Seconds for all answers that follow each other with next to no time between them.
     """
 
-    def __init__(self, workspace: Path, limits: RefereeLimits, call_s: float) -> None:
+    def __init__(self, workspace: Path, limits: RefereeLimits, call_s: float, row_s: float = math.inf) -> None:
         self._workspace, self._limits, self._call_s = workspace.resolve(), limits, call_s
+        self._row = TimeInARow(row_s)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -143,7 +147,12 @@ class Referee:
             place = memory.end
             kind, number = call.to
             order = {kind: number, "method": call.method, "value": call.value, "arrays": told}
-            answer = self._asked(call.name, order, self._call_s, call.pull)
+            with self._row.spending() as left_s:
+                if left_s <= 0:
+                    self._fail(
+                        call.name, f"was not asked any more: decisions took more than {self._row.most_s:g} s in a row"
+                    )
+                answer = self._asked(call.name, order, self._call_s, call.pull)
             try:
                 found = tuple(np.array(view) for view in memory.views(answer.get("arrays", ()), place))
             except (ValueError, TypeError) as mistake:

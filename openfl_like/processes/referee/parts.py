@@ -26,6 +26,8 @@ from openfl_like.processes.referee.numbers import (
 )
 from openfl_like.processes.referee.remote import RemotePart
 
+DECISIONS_IN_A_ROW = 2.0
+"""Times what one decision may take, all may that follow each other."""
 Facts = Mapping[str, Any]
 _DECIDES = frozenset({"selector", "assigner", "work", "controller"})
 
@@ -41,7 +43,7 @@ class RefereeParts:
     """
 
     def __init__(self, workspace: Path, limits: RefereeLimits = USUAL) -> None:
-        self.decisions = Referee(workspace, limits, limits.decision_s)
+        self.decisions = Referee(workspace, limits, limits.decision_s, DECISIONS_IN_A_ROW * limits.decision_s)
         self.numbers = Referee(workspace, limits, limits.block_s)
 
     def build(self, kind: str, component: Component, place: str) -> object:

@@ -6,7 +6,7 @@ import pytest
 from played import PlayedExperiment
 from pydantic import JsonValue
 
-from openfl_like.federation.announcements import ExperimentEnded, RoundFinished, RoundStarted
+from openfl_like.federation.announcements import ExperimentEnded, RoundFinished, RoundSkipped, RoundStarted
 from openfl_like.federation.control.decision import Control, ControlView, Decision, SetArgument, SkipSite, WeighSite
 from openfl_like.federation.events import (
     Aggregate,
@@ -124,6 +124,36 @@ class Fixed:
 
     def decide(self, view: ControlView) -> Control:
         return Control(self.decisions, {"rounds": view.round})
+
+
+def test_when_everybody_is_skipped_nobody_is_waited_for() -> None:
+    federation = Federation(plan_with({"template": "fair_weights"}))
+    federation.experiment._context.controllers = (Fixed(*(SkipSite(name, "tired") for name in "abc")),)
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert federation.experiment.reason == "round 1: controllers skip all sites that could train: a, b, c"
+
+
+def test_rounds_for_which_everybody_is_skipped_are_skipped_where_the_plan_says_so() -> None:
+    plan = plan_with({"template": "fair_weights"}, participation={"policy": "skip", "min_updates": 1})
+    federation = Federation(plan)
+    federation.experiment._context.controllers = (Fixed(*(SkipSite(name, "tired") for name in "abc")),)
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert federation.experiment.reason.startswith("3 of 3 rounds are done, and in none of them")
+    assert [told.round for told in federation.told(RoundSkipped)] == [1, 2, 3]
+
+
+def test_an_assigner_that_gives_nobody_a_task_is_told_at_once() -> None:
+    class Idle:
+        def deal(self, collaborators: Sequence[str], tasks: Sequence[str], seed: int) -> Mapping[str, tuple[str, ...]]:  # noqa: ARG002 (see `Assigner`)
+            return dict.fromkeys(collaborators, ())
+
+    federation = Federation(plan_with())
+    federation.experiment._context.assigner = Idle()
+    federation.start()
+    assert federation.experiment.status is Status.FAILED
+    assert "round 1: no collaborator may be asked to train" in federation.experiment.reason
 
 
 class Counting:

@@ -99,6 +99,7 @@ DEEDS = {
     "connects": lambda: socket.create_connection(("127.0.0.1", 9)),
     "signals its parent": lambda: os.kill(os.getppid(), signal.SIGKILL),
     "reads its parent's memory": lambda: open(f"/proc/{os.getppid()}/environ", "rb").read(),
+    "takes a while": lambda: time.sleep(0.7),
     "sleeps": lambda: time.sleep(60),
     "spins": lambda: [None for _ in iter(int, 1)],
     "exits": lambda: os._exit(3),
@@ -355,3 +356,11 @@ def test_what_cannot_be_built_is_told_with_its_name(
     with pytest.raises(FailedPartError) as caught:
         parts("selector", name, **settings)
     assert caught.value.failure.message == f"the selector 'hostile:{name}' {told}"
+
+
+def test_decisions_that_follow_each_other_share_their_time(parts: Callable[..., Any]) -> None:
+    slow = [cast("Selector", parts("selector", "Selector", deed="takes a while")) for _ in range(6)]
+    begun = time.monotonic()
+    with pytest.raises(FailedPartError, match=r"was not asked any more: decisions took more than 2 s in a row"):
+        [one.select(VIEW) for one in slow]
+    assert time.monotonic() - begun < 10
