@@ -6,7 +6,7 @@ from pathlib import Path
 
 MOST_THREADS = 256
 """Of a child that runs code of a workspace; the kernel counts those of a user, and of root none."""
-_BLOCK_BYTES = 512
+_BLOCK_BYTES, _PAGE_BYTES = 512, 4096
 _REMOVED = b" (deleted)"
 
 
@@ -16,8 +16,9 @@ def thread_count(pid: int) -> int:
 
 
 def file_bytes(found: os.stat_result) -> int:
-    """Return how many bytes a file has, or takes on the disk if that is more."""
-    return max(found.st_size, getattr(found, "st_blocks", 0) * _BLOCK_BYTES)
+    """Return how many bytes a file has, or takes on the disk if that is more than the rest of a page."""
+    taken: int = getattr(found, "st_blocks", 0) * _BLOCK_BYTES
+    return taken if taken - found.st_size > _PAGE_BYTES else found.st_size
 
 
 def unnamed_bytes(pid: int) -> int:

@@ -27,7 +27,6 @@ from openfl_like.federation.supervision.run_events import (
     CancelOverdue,
     DirectorStopping,
     EnvoysThere,
-    Finish,
     Recovered,
     RoomMissing,
     RunCommand,
@@ -35,7 +34,6 @@ from openfl_like.federation.supervision.run_events import (
     SiteAccepted,
     SiteEnded,
     SiteRefused,
-    WaitForEnvoys,
 )
 from openfl_like.plan.schema import Admission
 
@@ -411,24 +409,7 @@ def test_a_run_knows_where_its_record_goes_on() -> None:
     assert (run.seen, run.step) == (7, RunStep.RECOVERING)
 
 
-def test_envoys_are_enough_when_those_that_are_wanted_are_among_them() -> None:
-    some, anybody = WaitForEnvoys(frozenset("ab"), 2, 1.0), WaitForEnvoys(frozenset(), 2, 1.0)
-    assert [some.met_by(("a", "c")), some.met_by(("a", "b", "c"))] == [False, True]
-    assert [anybody.met_by(("a",)), anybody.met_by(("x", "y"))] == [False, True]
-
-
 def test_of_a_collaborator_that_was_told_to_stop_nobody_is_told() -> None:
     run = ExperimentRun()
     commands: list[RunCommand] = run.handle(SiteEnded("a", 0, "well")) + run.handle(SiteEnded("a", -15, ""))
     assert (commands, run.out, run.lost) == ([], {}, {})
-
-
-def test_a_site_that_is_there_without_the_data_is_told_apart_from_one_that_is_not() -> None:
-    run = ExperimentRun()
-    admission = Admission(collaborators=("a", "b", "c"), timeout_s=5)
-    run.handle(Recovered(admission, frozenset(), ("a",)))
-    (end,) = run.handle(EnvoysThere(("a",), ("c", "z")))
-    assert isinstance(end, Finish)
-    assert end.outcome.reason == (
-        "1 of 3 envoys were there within 5 s; missing: b, c; there, but without its data or at work for others: c"
-    )
