@@ -98,7 +98,7 @@ def check_members(kind: str, name: str, part: object) -> None:
 def guarded(kind: str, name: str, part: object) -> object:
     """Return a part whose answers are looked at.
 
-    Those that compute with models are looked at by `aggregation.guarded`; callbacks end in processes of their own.
+    Those that compute with models have guards of their own (`guarded_numbers`), and callbacks end in their processes.
     """
     match kind:
         case "selector":
