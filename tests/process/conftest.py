@@ -1,5 +1,6 @@
 """Keys for the tests of this folder, made once; and the pace at which they run."""
 
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,8 +25,10 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> ThrowAwayFederation:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Slows all down that the tests start, if that is wanted."""
+    """Slows all down that the tests start, if that is wanted; whoever runs them in the background may press Ctrl-C."""
     slow_down()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell does that for `&`, and children inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(trylast=True)

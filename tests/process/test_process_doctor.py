@@ -30,6 +30,7 @@ from openfl_like.processes.child import fx_command
 from openfl_like.services.daemon.liveness import PULSE_FILE
 from openfl_like.services.director.aggregator_process import free_port
 from openfl_like.services.local_federation import LocalFederation
+from openfl_like.store.site_files import PROCESS_NOTES
 from openfl_like.testing.certificates import ThrowAwayFederation
 from openfl_like.testing.faults.toy_workload import SAMPLE_SHAPE, TARGET_SHAPE, write_workspace
 from openfl_like.testing.faults.wall_clock import WallClocks
@@ -90,8 +91,9 @@ def bad(found: dict[str, Finding]) -> set[str]:
 
 
 def files(federation: Founded) -> set[Path]:
-    """All that there is, but the Director's sign of life, which begins when it listens."""
-    return {path for path in federation.directory.rglob("*") if path.name != PULSE_FILE}
+    """All that there is, but what the Director writes once it listens: its sign of life, and which processes it has."""
+    own = {PULSE_FILE, PROCESS_NOTES}
+    return {path for path in federation.directory.rglob("*") if path.name not in own}
 
 
 async def fx(*words: str, cwd: Path) -> tuple[int, Any]:
