@@ -173,7 +173,7 @@ def _guarded_step(part: str, step: object, count: int) -> Step:
     if isinstance(step, Blockwise):
         return Blockwise(_GuardedCombining(part, step.combine))
     if not (hasattr(step, "see") and hasattr(step, "end")):
-        raise part_failed(part, f"answered {shown(step)}, which is no step of a rule")
+        raise part_failed(part, f"answered {shown(step)}, which is not a step of a rule")
     return GuardedPass(part, step, count)
 
 
@@ -265,7 +265,7 @@ class GuardedComparingValidator(_MayAnswerLate):
         """See `ComparingValidator`; at most one verdict on each update."""
         given = called(self.name, lambda: self.inner.judge(compared))
         if not isinstance(given, Iterable):
-            raise part_failed(self.name, f"answered {shown(given)}, which are no verdicts")
+            raise part_failed(self.name, f"answered {shown(given)}, which are not verdicts")
         verdicts = called(self.name, lambda: tuple(given))
         check_verdicts(self.name, verdicts, compared)
         return verdicts
@@ -276,7 +276,7 @@ def check_verdicts(part: str, verdicts: Iterable[object], compared: Compared) ->
     judged = set[str]()
     for verdict in verdicts:
         if not isinstance(verdict, UpdateVerdict):
-            raise part_failed(part, f"answered {shown(verdict)}, which is no verdict")
+            raise part_failed(part, f"answered {shown(verdict)}, which is not a verdict")
         if verdict.collaborator in judged or all(verdict.collaborator != one.collaborator for one in compared.updates):
             raise part_failed(part, "judged an update twice, or one that it was not shown")
         if not _sound(verdict):

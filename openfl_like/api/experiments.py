@@ -105,8 +105,8 @@ class Experiments:
             experiment: Which one.
             after: The sequence number of the last event that is known.
             stored: Yield only what there is by now.
-            progress: Yield also how far the tasks of sites are, `TaskProgressed`; it is no part of the history, and
-                its sequence number is 0.
+            progress: Also yield how far each site's tasks are (`TaskProgressed`). These are not part of the history,
+                and have the sequence number 0.
         """
         if stored:
             return self.client.watch(experiment, after, stored=True)

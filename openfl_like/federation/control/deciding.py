@@ -76,7 +76,7 @@ def _check(decisions: Sequence[Decision], tasks: Mapping[str, object], members: 
     for decision in decisions:
         match decision:
             case WeighSite(site) | SkipSite(site) if site not in known:
-                text = f"it decides about '{bounded(str(site)[:MAX_NAME])}', which is no site of the experiment"
+                text = f"it decides about '{bounded(str(site)[:MAX_NAME])}', which is not a site of the experiment"
                 raise PlanError(text, place=where, cure="decide about members of the view")
             case WeighSite(site, factor) if not (math.isfinite(factor) and factor > 0):
                 text = f"the weight of site '{site}' would be multiplied by {factor:g}"

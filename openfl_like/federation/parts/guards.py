@@ -141,7 +141,7 @@ class GuardedSelector:
         """See `Selector`; at least 0, and no more than may be chosen."""
         found = decided(self.name, lambda: self.inner.wanted(view))
         if type(found) is not int or found < 0:
-            raise part_failed(self.name, f"wants {shown(found)} updates, which is no number of them")
+            raise part_failed(self.name, f"wants {shown(found)} updates, which is not a number")
         return min(found, len(view.eligible))
 
     def eligible(self, names: Sequence[str]) -> Sequence[str]:
@@ -159,7 +159,7 @@ class GuardedSelector:
 
 def _names(part: str, found: object, among: Sequence[str]) -> Names:
     if isinstance(found, str) or not isinstance(found, Sequence) or not all(isinstance(name, str) for name in found):
-        raise part_failed(part, f"answered {shown(found)}, which is no list of names")
+        raise part_failed(part, f"answered {shown(found)}, which is not a list of names")
     strange = sorted({*found} - {*among})
     if strange:
         raise part_failed(part, f"named {shown(strange[0])}, which is none of those that it was shown")
@@ -218,7 +218,7 @@ class GuardedWork:
         there = [amount for amount in amounts if amount is not None]
         sound = all(type(amount) is int and 1 <= amount <= MOST_AMOUNT for amount in there)
         if not isinstance(work, Work) or not there or not sound or None not in amounts[:2]:
-            raise part_failed(self.name, f"gave '{site}' {shown(work)}, which is no amount of work")
+            raise part_failed(self.name, f"gave '{site}' {shown(work)}, which is not an amount of work")
         return work
 
 
@@ -243,9 +243,9 @@ class GuardedController:
         """See `Controller`; the state is as it will be in the record."""
         found = decided(self.name, lambda: self.inner.decide(view))
         if not isinstance(found, Control):
-            raise part_failed(self.name, f"decided {shown(found)}, which is no Control")
+            raise part_failed(self.name, f"decided {shown(found)}, which is not a Control")
         if not isinstance(found.decisions, list | tuple):
-            raise part_failed(self.name, f"decided {shown(found.decisions)}, which is no tuple of decisions")
+            raise part_failed(self.name, f"decided {shown(found.decisions)}, which is not a tuple of decisions")
         for decision in found.decisions:
             self._check(decision)
         return Control(tuple(found.decisions), self._plain("state", found.state))
@@ -259,7 +259,7 @@ class GuardedController:
             case SetArgument(task=str(), argument=str(), value=value):
                 self._plain(f"argument '{decision.argument}'", value)
             case _:
-                raise part_failed(self.name, f"decided {shown(decision)}, which is no decision")
+                raise part_failed(self.name, f"decided {shown(decision)}, which is not a decision")
 
     def _plain(self, what: str, value: object) -> JsonValue:
         """Return what is read back of a value that is written as JSON."""
@@ -295,13 +295,13 @@ class GuardedValidator:
         """See `Validator`."""
         found = decided(self.name, lambda: self.inner.check(update, base, facts))
         if not isinstance(found, str):
-            raise part_failed(self.name, f"answered {shown(found)}, which is no text")
+            raise part_failed(self.name, f"answered {shown(found)}, which is not a text")
         return found
 
 
 def _items(part: str, found: object, among: Sequence[str]) -> list[tuple[str, object]]:
     if not isinstance(found, Mapping):
-        raise part_failed(part, f"answered {shown(found)}, which is no mapping of sites")
+        raise part_failed(part, f"answered {shown(found)}, which is not a mapping of sites")
     strange = [name for name in found if name not in among]
     if strange:
         raise part_failed(part, f"named {shown(strange[0])}, which is none of those that it was shown")

@@ -84,8 +84,8 @@ class Given:
 class Referee:
     """A referee process, started when the first part is built; threads wait for each other.
 
-    One that has died, was late or has answered what is no answer is ended, and whatever it is asked later fails for the
-    same reason.
+    One that has died, was late or has given an answer that is not one is ended, and whatever it is asked later fails
+    for the same reason.
 
     Args:
         workspace: Where the code is.
@@ -156,7 +156,7 @@ class Referee:
             try:
                 found = tuple(np.array(view) for view in memory.views(answer.get("arrays", ()), place))
             except (ValueError, TypeError) as mistake:
-                self._fail(call.name, f"answered what is no answer: {mistake}")
+                self._fail(call.name, f"gave an answer that is not one: {mistake}")
             return Given(answer.get("value"), found)
 
     def close(self) -> None:
@@ -261,7 +261,7 @@ class Referee:
         except ClosedError:
             self._fail(name, self._how_it_ended())
         except (ValueError, TypeError, LookupError) as mistake:
-            self._fail(name, f"answered what is no answer: {mistake}")
+            self._fail(name, f"gave an answer that is not one: {mistake}")
 
     def _pulled(self, what: Sequence[Any], pull: Pull) -> dict[str, object]:
         assert self._memory is not None  # noqa: S101 (whoever may be asked back has been shown something)

@@ -89,7 +89,7 @@ def test_who_may_refuse_updates_may() -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (None, "answered None, which is no step of a rule"),
+        (None, "answered None, which is not a step of a rule"),
         (Linear(cast("Any", None)), "answered None instead of float64[3]"),
         (Linear(np.zeros(3), np.nan), "answered nan as the factor of the base"),
     ],
@@ -119,7 +119,7 @@ def test_what_a_step_gives_is_looked_at() -> None:
     assert isinstance(look, GuardedPass)
     with pytest.raises(FailedPartError, match=r"answered 3\.0 instead of float64 for a block that it saw"):
         look.see(block)
-    with pytest.raises(FailedPartError, match="answered 'no step', which is no step of a rule"):
+    with pytest.raises(FailedPartError, match="answered 'no step', which is not a step of a rule"):
         look.end(np.zeros(2))
 
 
@@ -143,8 +143,8 @@ def verdict(name: str = "a", bound: float = 0.5) -> UpdateVerdict:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (None, "answered None, which are no verdicts"),
-        (["a"], "answered 'a', which is no verdict"),
+        (None, "answered None, which are not verdicts"),
+        (["a"], "answered 'a', which is not a verdict"),
         ([verdict("z")], "judged an update twice, or one that it was not shown"),
         ([verdict(), verdict()], "judged an update twice, or one that it was not shown"),
         ([verdict(bound=np.inf)], "gave a bound that is not finite, or less than 0"),

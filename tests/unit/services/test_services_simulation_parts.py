@@ -141,9 +141,9 @@ def test_all_six_take_part(workspace: Path, tmp_path: Path) -> None:
         ),
         (
             "validator=[{template: 'src.failing:Wordless', settings: {limit: 1}}]",
-            "the validator 'src.failing:Wordless' answered None, which is no text",
+            "the validator 'src.failing:Wordless' answered None, which is not a text",
         ),
-        ("work.template=src.failing:Idle", "gave 'site-1' 3, which is no amount of work"),
+        ("work.template=src.failing:Idle", "gave 'site-1' 3, which is not an amount of work"),
         ("assigner.template=src.failing:Dealer", "gave 'site-1' ('sleep',), which are not the plan's tasks"),
         (
             "aggregation.template=src.failing:Half",

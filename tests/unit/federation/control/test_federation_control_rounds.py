@@ -200,8 +200,8 @@ def test_an_experiment_that_is_resumed_asks_anew_with_what_was_known_before_the_
         (WeighSite("a", float("nan")), "Out of range float values are not JSON compliant"),
         (SetArgument("train", "epochs", {1, 2}), "Object of type set is not JSON serializable"),  # type: ignore[arg-type]  # wrong on purpose
         (SetArgument("trane", "epochs", 1), "there is no task 'trane'"),
-        (SkipSite("nobody", "tired"), "it decides about 'nobody', which is no site of the experiment"),
-        (WeighSite("nobody", 2.0), "it decides about 'nobody', which is no site of the experiment"),
+        (SkipSite("nobody", "tired"), "it decides about 'nobody', which is not a site of the experiment"),
+        (WeighSite("nobody", 2.0), "it decides about 'nobody', which is not a site of the experiment"),
         (SetArgument("train", "lr", "y" * (1 << 14)), "the value of the argument 'lr' has 16,386 bytes"),
         (SetArgument("train", "y" * (1 << 17), 1), "bytes, the limit is 66,304"),
         (SkipSite("b", "r" * (1 << 17)), "what it decides for a round has 131,101 bytes, the limit is 66,304"),

@@ -225,10 +225,10 @@ VIEW = SelectionView.of(("a", "b", "c"), 2)
         ("is killed", "ended the referee: killed by SIGKILL"),
         ("raises", "raised ZeroDivisionError: division by zero"),
         ("leaves", "ended the referee: exit code 1; last line: enough"),
-        ("answers garbage", "answered what is no answer"),
-        ("answers no end", "answered what is no answer: a message of 2,147,483,647 bytes"),
-        ("answers something else", "answered what is no answer: it is a list"),
-        ("asks for what there is not", "answered what is no answer|did not answer"),
+        ("answers garbage", "gave an answer that is not one"),
+        ("answers no end", "gave an answer that is not one: a message of 2,147,483,647 bytes"),
+        ("answers something else", "gave an answer that is not one: it is a list"),
+        ("asks for what there is not", "gave an answer that is not one|did not answer"),
     ],
 )
 def test_whatever_it_does_is_told_and_nothing_else_happens(parts: Callable[..., Any], deed: str, told: str) -> None:
@@ -249,7 +249,7 @@ def test_whatever_it_does_is_told_and_nothing_else_happens(parts: Callable[..., 
         (["a", "nobody"], "named 'nobody', which is none of those that it was shown"),
         (["a", "b", "c"], "chose 3 sites where 2 are wanted"),
         (["a", "a"], "named a site twice"),
-        ([1, 2], "answered [1, 2], which is no list of names"),
+        ([1, 2], "answered [1, 2], which is not a list of names"),
     ],
 )
 def test_a_selector_chooses_among_those_that_it_is_shown(parts: Callable[..., Any], answer: object, told: str) -> None:
@@ -326,9 +326,9 @@ def test_what_a_controller_says_is_bounded_and_of_its_kind(parts: Callable[..., 
         FailedPartError, match=r"gave the state <object .*>, which cannot be written as JSON: Object of"
     ):
         parts("controller", "Controller", answer="object").decide(view)
-    with pytest.raises(FailedPartError, match="decided None, which is no Control"):
+    with pytest.raises(FailedPartError, match="decided None, which is not a Control"):
         parts("controller", "Controller", answer=None).decide(view)
-    with pytest.raises(FailedPartError, match="decided 'nothing of the kind', which is no Control"):
+    with pytest.raises(FailedPartError, match="decided 'nothing of the kind', which is not a Control"):
         parts("controller", "Controller", answer="nothing of the kind").decide(view)
 
 
@@ -338,7 +338,7 @@ def test_a_validator_asks_for_what_it_wants_to_see(parts: Callable[..., Any], tm
     with TensorFile(tmp_path / "model") as model:
         checked = cast("Validator", parts("validator", "Validator", answer="reads")).check(model, None, facts)
         assert checked == "[2.0, 3.0, 4.0] (3, 4) 0 5 True"
-        with pytest.raises(FailedPartError, match=r"answered \['no'\], which is no text"):
+        with pytest.raises(FailedPartError, match=r"answered \['no'\], which is not a text"):
             parts("validator", "Validator", answer=["no"]).check(model, model, facts)
 
 
