@@ -90,10 +90,10 @@ determinism: $(INSTALLED) ## Run one plan again and again, a process killed in e
 misbehaviour: $(INSTALLED) ## Have workers misbehave at random, in simulations and in a federation: make misbehaviour RUNS=200 SEED=1
 	$(BIN)/python -m openfl_like.testing.misbehaviour --runs $(or $(RUNS),200) $(if $(SEED),--seed $(SEED))
 
-combinations: $(INSTALLED) ## Run plans that combine what learning offers, drawn at random: make combinations COUNT=300 SEED=7
+combinations: $(TOOLS) ## Run plans that combine what learning offers, drawn at random: make combinations COUNT=300 SEED=7
 	OPENFL_LIKE_COMBINATIONS=$(or $(COUNT),300) OPENFL_LIKE_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/unit/runtimes/test_runtimes_combinations.py
 
-aggregation-examples: $(INSTALLED) ## Compare the robust rules with naive references on many drawn examples: make aggregation-examples COUNT=10000
+aggregation-examples: $(TOOLS) ## Compare the robust rules with naive references on many drawn examples: make aggregation-examples COUNT=10000
 	OPENFL_LIKE_EXAMPLES=$(or $(COUNT),10000) $(BIN)/python -m pytest tests/unit/aggregation/test_aggregation_robust.py
 
 bench: $(TOOLS) ## Measure everything (half an hour) and write docs/benchmarks anew
