@@ -211,6 +211,6 @@ async def test_every_combination_comes_to_its_end_twice_with_the_same_bytes(plan
     once, again = [await digest_of(plan, tmp_path / name) for name in ("once", "again")]
     assert once == again, f"seed {SEED}"
     told = once[0].reason
-    assert once[0].status is Status.FINISHED or "needed" in told or "min_updates" in told, (
-        f"seed {SEED}: {once[0].reason}"
-    )
+    all_skipped = plan.participation.policy == "skip" and "in none of them came as many updates" in told
+    too_few = "needed" in told or "min_updates" in told or all_skipped  # what validators and scores have left
+    assert once[0].status is Status.FINISHED or too_few, f"seed {SEED}: {told}"
